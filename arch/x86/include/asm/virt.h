@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _ASM_X86_VIRT_H
+#define _ASM_X86_VIRT_H
+
+#include <linux/init.h>
+#include <linux/types.h>
+
+typedef void (x86_virt_emergency_cb_t)(void);
+
+#if IS_ENABLED(CONFIG_KVM_X86)
+extern bool virt_rebooting;
+
+void __init x86_virt_init(void);
+
+int x86_virt_get_ref(int feature);
+void x86_virt_put_ref(int feature);
+
+void x86_virt_register_emergency_callback(x86_virt_emergency_cb_t *callback);
+void x86_virt_unregister_emergency_callback(x86_virt_emergency_cb_t *callback);
+
+void x86_virt_emergency_disable_cpu(void);
+bool x86_virt_is_enabled(void);
+#else
+static inline void x86_virt_init(void) { }
+static inline void x86_virt_emergency_disable_cpu(void) { }
+#endif /* CONFIG_KVM_X86 */
+
+#endif /* _ASM_X86_VIRT_H */

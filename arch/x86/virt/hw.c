@@ -1,0 +1,487 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Hardware virtualization (VMX and SVM) as a service of the kernel.
+ */
+#define pr_fmt(fmt)	"virt: " fmt
+
+#include <linux/bug.h>
+#include <linux/cc_platform.h>
+#include <linux/cleanup.h>
+#include <linux/compiler.h>
+#include <linux/cpufeature.h>
+#include <linux/cpumask.h>
+#include <linux/errno.h>
+#include <linux/gfp.h>
+#include <linux/init.h>
+#include <linux/irqflags.h>
+#include <linux/kvm_types.h>
+#include <linux/lockdep.h>
+#include <linux/mm.h>
+#include <linux/percpu.h>
+#include <linux/printk.h>
+#include <linux/rcupdate.h>
+#include <linux/topology.h>
+
+#include <asm/asm.h>
+#include <asm/msr.h>
+#include <asm/page.h>
+#include <asm/perf_event.h>
+#include <asm/tdx.h>
+#include <asm/tlbflush.h>
+#include <asm/virt.h>
+#include <asm/vmx.h>
+
+/*
+ * Set once the system goes down: virtualization may have been, or may be at
+ * any time, disabled under the feet of tasks that use it, i.e. faults on VMX
+ * and SVM instructions are to be ignored.  Never cleared.
+ *
+ * Also accessed by assembly code, as a byte.
+ */
+__visible bool virt_rebooting;
+EXPORT_SYMBOL_FOR_KVM(virt_rebooting);
+
+/**
+ * struct x86_virt_ops - A flavor of hardware virtualization
+ * @feature:	The X86_FEATURE_* flag of the flavor.
+ * @enable_cpu:	Enable virtualization on this CPU, where it is disabled. Returns
+ *		0 or an error, in which case the CPU's state is unchanged.
+ * @disable_cpu: Disable virtualization on this CPU. Returns an error if the CPU
+ *		had it disabled already. It is disabled afterwards in any case.
+ * @emergency_disable_cpu: Disable virtualization on this CPU, if it is enabled.
+ *		May be called in NMI context, i.e. may interrupt the others.
+ *
+ * All of them are called with IRQs disabled.
+ */
+struct x86_virt_ops {
+	int	feature;
+	int	(*enable_cpu)(void);
+	int	(*disable_cpu)(void);
+	void	(*emergency_disable_cpu)(void);
+};
+
+/* NULL if there is nothing to enable. */
+static const struct x86_virt_ops *virt_ops __ro_after_init;
+
+/* Non-zero from before the CPU enables virtualization until it has disabled it. */
+static DEFINE_PER_CPU(int, virt_nr_users);
+
+#if IS_ENABLED(CONFIG_KVM_INTEL)
+/* The VMXON regions.  Allocated during boot, never freed. */
+static DEFINE_PER_CPU(struct vmcs *, root_vmcs);
+
+static __init void x86_vmx_free_root_vmcses(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		free_page((unsigned long)per_cpu(root_vmcs, cpu));
+		per_cpu(root_vmcs, cpu) = NULL;
+	}
+}
+
+static __init int x86_vmx_alloc_root_vmcses(void)
+{
+	u64 basic;
+	int cpu;
+
+	if (rdmsrq_safe(MSR_IA32_VMX_BASIC, &basic))
+		return -EIO;
+
+	/* The SDM guarantees that a VMCS isn't larger than 4 KiB. */
+	if (vmx_basic_vmcs_size(basic) > PAGE_SIZE)
+		return -EIO;
+
+	for_each_possible_cpu(cpu) {
+		struct vmcs *vmcs;
+		struct page *page;
+
+		page = alloc_pages_node(cpu_to_node(cpu), GFP_KERNEL | __GFP_ZERO, 0);
+		if (!page) {
+			x86_vmx_free_root_vmcses();
+			return -ENOMEM;
+		}
+
+		/*
+		 * VMXON wants the revision that the CPU reports, also when
+		 * running on Hyper-V with enlightened VMCSes, which have a
+		 * revision of their own.
+		 */
+		vmcs = page_address(page);
+		vmcs->hdr.revision_id = vmx_basic_vmcs_revision_id(basic);
+		per_cpu(root_vmcs, cpu) = vmcs;
+	}
+
+	return 0;
+}
+
+static int x86_vmx_enable_cpu(void)
+{
+	u64 root_pa = __pa(__this_cpu_read(root_vmcs));
+	u64 msr;
+
+	/* Cleared by FEAT_CTL initialization, CPU by CPU. */
+	if (!this_cpu_has(X86_FEATURE_VMX))
+		return -EOPNOTSUPP;
+
+	/* Somebody else, e.g. an out-of-tree hypervisor, is using VMX. */
+	if (cr4_read_shadow() & X86_CR4_VMXE)
+		return -EBUSY;
+
+	intel_pt_handle_vmx(1);
+
+	cr4_set_bits(X86_CR4_VMXE);
+
+	asm goto("1: vmxon %[root_pa]\n\t"
+		 _ASM_EXTABLE(1b, %l[fault])
+		 : : [root_pa] "m" (root_pa) : "cc", "memory" : fault);
+
+	return 0;
+
+fault:
+	WARN_ONCE(1, "VMXON faulted, MSR_IA32_FEAT_CTL (0x3a) = 0x%llx\n",
+		  rdmsrq_safe(MSR_IA32_FEAT_CTL, &msr) ? 0xdeadbeef : msr);
+
+	cr4_clear_bits(X86_CR4_VMXE);
+	intel_pt_handle_vmx(0);
+
+	return -EFAULT;
+}
+
+/*
+ * Leave VMX operation and clear CR4.VMXE, even if VMXOFF faults.
+ *
+ * VMXOFF faults if the CPU isn't in VMX operation, which can't be tracked
+ * atomically, e.g. with regard to NMIs.  The other reasons for a fault have to
+ * do with the CPU's mode, i.e. don't exist in the kernel.
+ */
+static int x86_vmxoff(void)
+{
+	asm goto("1: vmxoff\n\t"
+		 _ASM_EXTABLE(1b, %l[fault])
+		 : : : "cc", "memory" : fault);
+
+	cr4_clear_bits(X86_CR4_VMXE);
+	return 0;
+
+fault:
+	cr4_clear_bits(X86_CR4_VMXE);
+	return -EIO;
+}
+
+static int x86_vmx_disable_cpu(void)
+{
+	int r = x86_vmxoff();
+
+	intel_pt_handle_vmx(0);
+
+	tdx_cpu_flush_cache_for_kexec();
+
+	return r;
+}
+
+static void x86_vmx_emergency_disable_cpu(void)
+{
+	/*
+	 * Look at the register, its shadow is of no use in the middle of an
+	 * update.  CR4.VMXE may be set while the CPU isn't in VMX operation, in
+	 * which case VMXOFF faults.
+	 */
+	if (!(__read_cr4() & X86_CR4_VMXE))
+		return;
+
+	/*
+	 * Leave Intel PT alone: resuming a trace touches perf's state, which an
+	 * NMI may have interrupted in the middle of an update, for the benefit
+	 * of a CPU that is about to stop.
+	 */
+	x86_vmxoff();
+}
+
+static const struct x86_virt_ops x86_vmx_ops = {
+	.feature		= X86_FEATURE_VMX,
+	.enable_cpu		= x86_vmx_enable_cpu,
+	.disable_cpu		= x86_vmx_disable_cpu,
+	.emergency_disable_cpu	= x86_vmx_emergency_disable_cpu,
+};
+
+static __init void x86_vmx_init(void)
+{
+	int r;
+
+	if (!boot_cpu_has(X86_FEATURE_VMX))
+		return;
+
+	r = x86_vmx_alloc_root_vmcses();
+	if (r) {
+		pr_err("Failed to set up root VMCSes (%d), disabling VMX\n", r);
+		setup_clear_cpu_cap(X86_FEATURE_VMX);
+		return;
+	}
+
+	virt_ops = &x86_vmx_ops;
+}
+#else
+static __init void x86_vmx_init(void) { }
+#endif /* CONFIG_KVM_INTEL */
+
+#if IS_ENABLED(CONFIG_KVM_AMD)
+static int x86_svm_enable_cpu(void)
+{
+	u64 efer;
+
+	if (!this_cpu_has(X86_FEATURE_SVM))
+		return -EOPNOTSUPP;
+
+	rdmsrq(MSR_EFER, efer);
+
+	/* Somebody else, e.g. an out-of-tree hypervisor, is using SVM. */
+	if (efer & EFER_SVME)
+		return -EBUSY;
+
+	wrmsrq(MSR_EFER, efer | EFER_SVME);
+	return 0;
+}
+
+static int x86_svm_disable_cpu(void)
+{
+	int r = -EIO;
+	u64 efer;
+
+	rdmsrq(MSR_EFER, efer);
+	if (!(efer & EFER_SVME))
+		return r;
+
+	/*
+	 * Force GIF=1 prior to disabling SVM, e.g. to ensure INIT and NMI
+	 * aren't blocked.  STGI faults if an NMI disabled SVM since EFER was
+	 * read.
+	 */
+	asm goto("1: stgi\n\t"
+		 _ASM_EXTABLE(1b, %l[fault])
+		 : : : "memory" : fault);
+
+	r = 0;
+fault:
+	wrmsrq(MSR_EFER, efer & ~EFER_SVME);
+	return r;
+}
+
+static void x86_svm_emergency_disable_cpu(void)
+{
+	x86_svm_disable_cpu();
+}
+
+static const struct x86_virt_ops x86_svm_ops = {
+	.feature		= X86_FEATURE_SVM,
+	.enable_cpu		= x86_svm_enable_cpu,
+	.disable_cpu		= x86_svm_disable_cpu,
+	.emergency_disable_cpu	= x86_svm_emergency_disable_cpu,
+};
+
+static __init void x86_svm_init(void)
+{
+	/* SEV guests don't get to use SVM, whatever CPUID says. */
+	if (!boot_cpu_has(X86_FEATURE_SVM) ||
+	    cc_platform_has(CC_ATTR_GUEST_MEM_ENCRYPT))
+		return;
+
+	virt_ops = &x86_svm_ops;
+}
+#else
+static __init void x86_svm_init(void) { }
+#endif /* CONFIG_KVM_AMD */
+
+/**
+ * x86_virt_get_ref - Enable virtualization on this CPU
+ * @feature: X86_FEATURE_VMX or X86_FEATURE_SVM
+ *
+ * Enable virtualization on the current CPU if it isn't, and keep it enabled
+ * until a matching x86_virt_put_ref() on the same CPU, or an emergency.
+ *
+ * A reference doesn't survive suspend, nor does it keep the CPU from being
+ * offlined: users are expected to put and get their references in CPU hotplug
+ * and syscore callbacks.
+ *
+ * Context: Any but NMI, on a CPU that the caller is pinned to, not before
+ *	    arch_initcall: Intel PT must know whether it can trace VMX operation.
+ * Return:
+ * * 0		- virtualization is enabled.
+ * * -EOPNOTSUPP - the machine or this CPU doesn't support @feature.
+ * * -EBUSY	- virtualization is enabled, but not by the kernel.
+ * * -EFAULT	- VMXON faulted.
+ */
+int x86_virt_get_ref(int feature)
+{
+	int r;
+
+	if (!virt_ops || virt_ops->feature != feature)
+		return -EOPNOTSUPP;
+
+	/*
+	 * The count must not be seen before virtualization is enabled, not even
+	 * by an IRQ: references are also put by function call IPIs.
+	 */
+	guard(irqsave)();
+
+	if (__this_cpu_inc_return(virt_nr_users) > 1)
+		return 0;
+
+	r = virt_ops->enable_cpu();
+	if (r)
+		__this_cpu_dec(virt_nr_users);
+
+	return r;
+}
+EXPORT_SYMBOL_FOR_KVM(x86_virt_get_ref);
+
+/**
+ * x86_virt_put_ref - Drop a reference taken with x86_virt_get_ref()
+ * @feature: X86_FEATURE_VMX or X86_FEATURE_SVM
+ *
+ * Disable virtualization on the current CPU if this was its last user. All
+ * state that the CPU may still write back, e.g. active VMCSes, must have been
+ * flushed by its owner.
+ *
+ * Context: Any but NMI, on a CPU that the caller is pinned to.
+ */
+void x86_virt_put_ref(int feature)
+{
+	guard(irqsave)();
+
+	if (WARN_ON_ONCE(!virt_ops || virt_ops->feature != feature) ||
+	    WARN_ON_ONCE(!__this_cpu_read(virt_nr_users)))
+		return;
+
+	/*
+	 * If disabling fails then somebody has disabled virtualization behind
+	 * the back of all users, which is fine only when going down.
+	 */
+	if (__this_cpu_read(virt_nr_users) == 1)
+		WARN_ON_ONCE(virt_ops->disable_cpu() && !virt_rebooting);
+
+	__this_cpu_dec(virt_nr_users);
+}
+EXPORT_SYMBOL_FOR_KVM(x86_virt_put_ref);
+
+/* RCU-protected callback to prepare for disabling virtualization in an emergency. */
+static x86_virt_emergency_cb_t __rcu *x86_virt_emergency_callback;
+
+/**
+ * x86_virt_register_emergency_callback - Get called before an emergency disable
+ * @callback: Called on each CPU, before virtualization is disabled there, to
+ *	      flush state that the CPU may still write back, e.g. VMCSes.
+ *
+ * @callback is called with IRQs disabled, possibly in NMI context, while
+ * virtualization may be disabled already. virt_rebooting is set.
+ *
+ * There can be only one callback, which is KVM's.
+ *
+ * Context: Any.
+ */
+void x86_virt_register_emergency_callback(x86_virt_emergency_cb_t *callback)
+{
+	if (WARN_ON_ONCE(rcu_access_pointer(x86_virt_emergency_callback)))
+		return;
+
+	rcu_assign_pointer(x86_virt_emergency_callback, callback);
+}
+EXPORT_SYMBOL_FOR_KVM(x86_virt_register_emergency_callback);
+
+/**
+ * x86_virt_unregister_emergency_callback - Undo registration of the callback
+ * @callback: The callback that was registered.
+ *
+ * @callback isn't running on any CPU anymore when this returns, i.e. the module
+ * that it is part of may be unloaded.
+ *
+ * Context: Task context, may sleep.
+ */
+void x86_virt_unregister_emergency_callback(x86_virt_emergency_cb_t *callback)
+{
+	if (WARN_ON_ONCE(rcu_access_pointer(x86_virt_emergency_callback) != callback))
+		return;
+
+	rcu_assign_pointer(x86_virt_emergency_callback, NULL);
+	synchronize_rcu();
+}
+EXPORT_SYMBOL_FOR_KVM(x86_virt_unregister_emergency_callback);
+
+/**
+ * x86_virt_emergency_disable_cpu - Disable virtualization on this CPU for good
+ *
+ * Disable virtualization, i.e. VMX or SVM, to ensure INIT is recognized during
+ * reboot.  VMX blocks INIT if the CPU is post-VMXON, and SVM blocks INIT if
+ * GIF=0, i.e. if the crash occurred between CLGI and STGI.
+ *
+ * References are ignored, and are still held afterwards.  Users don't take part,
+ * except for KVM's callback, if KVM is loaded at all.
+ *
+ * Context: Any, including NMI. IRQs must be disabled.
+ */
+void x86_virt_emergency_disable_cpu(void)
+{
+	x86_virt_emergency_cb_t *callback;
+
+	/*
+	 * IRQs must stay disabled until the CPU stops, to guarantee that no
+	 * task gets to run on it and to enable virtualization again.
+	 */
+	lockdep_assert_irqs_disabled();
+
+	if (!virt_ops)
+		return;
+
+	virt_rebooting = true;
+
+	/*
+	 * Tasks on other CPUs see the flag before anything that this CPU does to
+	 * the others, i.e. before their VMX or SVM instructions can fault.
+	 */
+	wmb();
+
+	rcu_read_lock();
+	callback = rcu_dereference(x86_virt_emergency_callback);
+	if (callback)
+		callback();
+	rcu_read_unlock();
+
+	virt_ops->emergency_disable_cpu();
+}
+
+/**
+ * x86_virt_is_enabled - Tell whether virtualization is enabled on any CPU
+ *
+ * Context: Any. Unless the caller prevents it, the answer may change anytime.
+ * Return: %true if at least one CPU may have virtualization enabled.
+ */
+bool x86_virt_is_enabled(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		if (READ_ONCE(per_cpu(virt_nr_users, cpu)))
+			return true;
+	}
+
+	return false;
+}
+
+/**
+ * x86_virt_init - Prepare for enabling hardware virtualization
+ *
+ * Virtualization isn't enabled on any CPU until somebody asks for it.
+ *
+ * Context: Boot CPU, after it was identified, before APs are brought up and
+ *	    before alternatives are patched, as failure clears the CPU feature.
+ */
+void __init x86_virt_init(void)
+{
+	/* No such CPU exists, don't guess what it wants. */
+	if (WARN_ON_ONCE(boot_cpu_has(X86_FEATURE_VMX) &&
+			 boot_cpu_has(X86_FEATURE_SVM)))
+		return;
+
+	x86_vmx_init();
+	x86_svm_init();
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Access to an emulated TDX host, see tdx_host_model.h.  On any other machine
+ * tdx_host_is_model() is false and none of the rest may be used.
+ */
+#ifndef SELFTEST_KVM_TDX_HOST_H
+#define SELFTEST_KVM_TDX_HOST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "kvm_util.h"
+#include "tdx_host_model.h"
+
+/* SEAMCALL leaf functions of the host (SEAMCALL RAX[15:0]). */
+enum tdh_leaf {
+	TDH_VP_ENTER		= 0,
+	TDH_MNG_ADDCX		= 1,
+	TDH_MEM_PAGE_ADD	= 2,
+	TDH_MEM_SEPT_ADD	= 3,
+	TDH_VP_ADDCX		= 4,
+	TDH_MEM_PAGE_AUG	= 6,
+	TDH_MEM_RANGE_BLOCK	= 7,
+	TDH_MNG_KEY_CONFIG	= 8,
+	TDH_MNG_CREATE		= 9,
+	TDH_VP_CREATE		= 10,
+	TDH_MNG_RD		= 11,
+	TDH_MR_EXTEND		= 16,
+	TDH_MR_FINALIZE		= 17,
+	TDH_VP_FLUSH		= 18,
+	TDH_MNG_VPFLUSHDONE	= 19,
+	TDH_MNG_KEY_FREEID	= 20,
+	TDH_MNG_INIT		= 21,
+	TDH_VP_INIT		= 22,
+	TDH_PHYMEM_PAGE_RDMD	= 24,
+	TDH_VP_RD		= 26,
+	TDH_PHYMEM_PAGE_RECLAIM	= 28,
+	TDH_MEM_PAGE_REMOVE	= 29,
+	TDH_SYS_KEY_CONFIG	= 31,
+	TDH_SYS_INIT		= 33,
+	TDH_SYS_RD		= 34,
+	TDH_SYS_LP_INIT		= 35,
+	TDH_SYS_TDMR_INIT	= 36,
+	TDH_MEM_TRACK		= 38,
+	TDH_MEM_RANGE_UNBLOCK	= 39,
+	TDH_PHYMEM_CACHE_WB	= 40,
+	TDH_PHYMEM_PAGE_WBINVD	= 41,
+	TDH_VP_WR		= 43,
+	TDH_SYS_CONFIG		= 45,
+	TDH_NR_LEAVES		= 256,
+};
+
+/* Completion status in SEAMCALL RAX, the ones that tests inject. */
+#define TDX_STATUS_OPERAND_BUSY			0x8000020000000000ull
+#define TDX_STATUS_PAGE_METADATA_INCORRECT	0xc000030000000000ull
+#define TDX_STATUS_OPERAND_ID_RCX		0x01ull
+#define TDX_STATUS_OPERAND_ID_TDR		0x80ull
+
+/* What happened on the host between tdx_counts_start() and tdx_counts_stop(). */
+struct tdx_counts {
+	u64 leaf[TDH_NR_LEAVES];	/* SEAMCALLs by leaf */
+	u64 errors[TDH_NR_LEAVES];	/* of these with RAX[63] set */
+	u64 seamcalls;			/* all SEAMCALLs */
+	u64 movdir64b_lines;		/* 64-byte lines */
+	u64 ipis;
+	u64 ticks;
+	u64 owned_loads;		/* by the host, from TDX private pages */
+	u64 owned_stores;		/* by the host, to TDX private pages */
+	u64 vcpu_requests;		/* calls of kvm_make_all_cpus_request() */
+	u64 kick_ipis;			/* IPIs sent by these calls */
+};
+
+/* What the TDX module holds now. */
+struct tdx_gauges {
+	u64 td_pages;			/* 4 KiB pages that TDs own */
+	u64 private_pages;		/* of these guest memory */
+	u64 keyids_in_use;
+	u64 tds;
+};
+
+bool tdx_host_is_model(void);
+const char *tdh_leaf_name(unsigned int leaf);
+
+u64 tdx_host_read(u64 what);
+void tdx_host_reset(void);
+int __tdx_host_watch(unsigned int slot, u64 address);
+void tdx_host_inject_fault(enum tdh_leaf leaf, u32 count, u64 nth, u64 status);
+
+/*
+ * TDH.VP.ENTER runs no guest code on the model, it follows a script: leave at
+ * once by a TDVMCALL that makes KVM_RUN return KVM_EXIT_IO, or stay until an
+ * interrupt comes for the CPU.
+ */
+#define TDX_SCRIPT_IO_PORT	0x80
+
+void tdx_host_script_io(void);
+void tdx_host_script_stay(void);
+
+/*
+ * Find the kernel function that kicks all vCPUs, so that the counts include
+ * vCPU requests.  Returns false if /proc/kallsyms doesn't tell its address.
+ */
+bool tdx_counts_init(void);
+void tdx_counts_start(struct tdx_counts *counts);
+void tdx_counts_stop(struct tdx_counts *counts);
+void tdx_counts_print(FILE *stream, const struct tdx_counts *counts, u64 pages);
+
+struct tdx_gauges tdx_gauges_read(void);
+/*
+ * Destroying a VM can lag behind the last close(), e.g. in a work item.  Wait,
+ * but not forever, until no more than @tds TDs are left.
+ */
+bool tdx_host_wait_for_tds(u64 tds);
+
+u64 kallsyms_lookup(const char *name);
+int nr_cpu_packages(void);
+bool cpu_has_bug(const char *bug);
+
+#endif /* SELFTEST_KVM_TDX_HOST_H */

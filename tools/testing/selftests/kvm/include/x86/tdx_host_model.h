@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR LGPL-2.1-or-later */
+/*
+ * How a program talks to an emulated TDX host whose TDX module is a software
+ * model: by CPUID, in a leaf of the range that the SDM leaves to software, so
+ * that looking for the model is harmless on every other machine.
+ *
+ *	TDX_HOST_CPUID_ID	EAX: highest command, EBX:ECX:EDX: signature
+ *	TDX_HOST_CPUID_CMD	in:  ECX: command, RBX, RDX, RSI: arguments
+ *				out: EAX: 0 or a positive errno value,
+ *				     ECX:EBX: 64-bit result, EDX: 0
+ *
+ * Both work at any privilege level of the host, outside VMX non-root
+ * operation.  The module itself cannot be reached from here: a test can set
+ * the stage and look, not act for the kernel.
+ */
+#ifndef SELFTEST_KVM_TDX_HOST_MODEL_H
+#define SELFTEST_KVM_TDX_HOST_MODEL_H
+
+#define TDX_HOST_CPUID_ID		0x4f000000
+#define TDX_HOST_CPUID_CMD		0x4f000001
+
+/* "SoftTDXModel" in EBX, ECX, EDX, first character in the lowest byte. */
+#define TDX_HOST_SIG_EBX		0x74666f53
+#define TDX_HOST_SIG_ECX		0x4d584454
+#define TDX_HOST_SIG_EDX		0x6c65646f
+
+/* Commands.  An unknown command or argument gives EINVAL (22). */
+enum {
+	/* RBX: a counter; the result is its value. */
+	TDX_HOST_READ			= 0,
+	/* Set all counters to 0, on all CPUs; gauges and watches stay. */
+	TDX_HOST_RESET			= 1,
+	/* TDH.VP.ENTER from now on: RBX is an enum below. */
+	TDX_HOST_SCRIPT			= 2,
+	/* RBX: GPR in encoding order, RDX: its value at a scripted exit. */
+	TDX_HOST_SCRIPT_GPR		= 3,
+	/* RBX: slot, RDX: linear address of a kernel function, 0: none. */
+	TDX_HOST_WATCH			= 4,
+	/* RBX: leaf | count << 32, RDX: n-th call from now, RSI: status. */
+	TDX_HOST_FAULT			= 5,
+};
+
+#define TDX_HOST_MAX_COMMAND		TDX_HOST_FAULT
+
+/* Arguments of TDX_HOST_SCRIPT. */
+enum {
+	TDX_HOST_SCRIPT_EXIT		= 0,	/* exit at once */
+	TDX_HOST_SCRIPT_STAY		= 1,	/* until an interrupt */
+};
+
+/* Arguments of TDX_HOST_READ. */
+enum {
+	/* Counters, since boot or the last TDX_HOST_RESET. */
+	TDX_HOST_SEAMCALL_LEAF		= 0x000, /* + leaf, 0 to 0xff */
+	TDX_HOST_SEAMCALL_ERRORS	= 0x100, /* + leaf: RAX bit 63 set */
+	TDX_HOST_SEAMCALLS		= 0x200,
+	TDX_HOST_MOVDIR64B		= 0x201, /* 64-byte lines stored */
+	TDX_HOST_IPIS			= 0x202, /* fixed delivery, per target */
+	TDX_HOST_TICKS			= 0x203,
+	TDX_HOST_WBINVD			= 0x204, /* executed by the host */
+	/* Accesses of the host to pages that a TD or the module owns. */
+	TDX_HOST_OWNED_LOADS		= 0x205,
+	TDX_HOST_OWNED_STORES		= 0x206, /* MOVDIR64B not included */
+
+	/* Gauges. */
+	TDX_HOST_TICKS_PER_SECOND	= 0x300,
+	TDX_HOST_TD_PAGES		= 0x301, /* owned by TDs */
+	TDX_HOST_TD_PRIVATE_PAGES	= 0x302, /* of these guest memory */
+	TDX_HOST_KEYIDS_IN_USE		= 0x303, /* guest KeyIDs not free */
+	TDX_HOST_KEYIDS			= 0x304, /* all guest KeyIDs */
+	TDX_HOST_TDS			= 0x305,
+	TDX_HOST_PAMT_BYTES		= 0x306,
+	TDX_HOST_MODULE_READY		= 0x307,
+
+	/* Watches: + slot * 4.  Ticks and IPIs are those from entry to return. */
+	TDX_HOST_WATCH_CALLS		= 0x400,
+	TDX_HOST_WATCH_IPIS		= 0x401,
+	TDX_HOST_WATCH_TICKS		= 0x402,
+};
+
+#define TDX_HOST_MAX_WATCHES		8
+
+#endif /* SELFTEST_KVM_TDX_HOST_MODEL_H */

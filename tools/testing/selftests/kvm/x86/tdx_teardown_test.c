@@ -1,0 +1,856 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Tests of how KVM takes the memory of a TD back: by destroying the TD, by
+ * KVM_TDX_TERMINATE_VM, and by punching holes into its guest_memfd.
+ *
+ * They run on any TDX host.  On an emulated one, whose TDX module is a software
+ * model (see tdx_host_model.h), they also look at what the kernel did: counts
+ * of SEAMCALLs, cleared cache lines, IPIs, and what the module still holds.
+ */
+#include <pthread.h>
+
+#include <linux/sizes.h>
+
+#include "kselftest_harness.h"
+#include "kvm_util.h"
+#include "processor.h"
+#include "tdx_host.h"
+#include "tdx_util.h"
+
+#define TEST_SIZE		SZ_4M
+#define TEST_INIT_SIZE		SZ_512K
+#define TEST_MAX_VCPUS		2
+#define TEST_TIMEOUT		300	/* seconds, emulation is slow */
+
+#define LINES_PER_PAGE		64	/* 64-byte lines */
+
+/* Tests that make the kernel warn run only if asked for. */
+static bool expect_warnings;
+
+/* What KVM supports. */
+static bool can_terminate;
+static int nr_vcpus;
+
+FIXTURE(tdx) {
+	bool model;
+	bool leaks;		/* the test makes the kernel leak pages */
+	struct tdx_gauges before;
+	struct tdx_counts counts;
+	struct tdx_vcpu_thread threads[TEST_MAX_VCPUS];
+};
+
+FIXTURE_SETUP(tdx)
+{
+	self->model = tdx_host_is_model();
+	if (!self->model)
+		return;
+
+	TH_LOG("The TDX module is a software model");
+	tdx_host_script_io();
+	tdx_host_reset();
+	self->before = tdx_gauges_read();
+}
+
+FIXTURE_TEARDOWN(tdx)
+{
+	struct tdx_gauges after;
+
+	if (!self->model)
+		return;
+
+	tdx_host_script_io();
+
+	if (!self->leaks) {
+		tdx_host_wait_for_tds(self->before.tds);
+		after = tdx_gauges_read();
+		EXPECT_EQ(self->before.td_pages, after.td_pages);
+		EXPECT_EQ(self->before.private_pages, after.private_pages);
+		EXPECT_EQ(self->before.keyids_in_use, after.keyids_in_use);
+		EXPECT_EQ(self->before.tds, after.tds);
+	}
+	EXPECT_EQ(0, tdx_host_read(TDX_HOST_OWNED_LOADS));
+	EXPECT_EQ(0, tdx_host_read(TDX_HOST_OWNED_STORES));
+}
+
+/* What a test needs. */
+#define TERMINATE	BIT(0)	/* KVM_TDX_TERMINATE_VM */
+#define MODEL		BIT(1)	/* an emulated TDX host */
+#define WARNINGS	BIT(2)	/* permission to make the kernel warn */
+
+static bool skip_unless(struct __test_metadata *_metadata,
+			FIXTURE_DATA(tdx) * self, unsigned long needs)
+{
+	if (needs & TERMINATE && !can_terminate)
+		SKIP(return true, "KVM_TDX_TERMINATE_VM is not supported");
+	if (needs & MODEL && !self->model)
+		SKIP(return true, "Needs an emulated TDX host");
+	if (needs & WARNINGS && !expect_warnings)
+		SKIP(return true, "Makes the kernel warn, see --help");
+
+	return false;
+}
+
+/*
+ * The test makes the kernel warn, once, in the function that @regex matches,
+ * and leak pages.  Most warnings come only once a boot.
+ */
+static void expect_warning(FIXTURE_DATA(tdx) * self, const char *regex)
+{
+	ksft_print_msg("expect-warning: %s\n", regex);
+	self->leaks = true;
+}
+
+#define TDX_TEST(name) TEST_F_TIMEOUT(tdx, name, TEST_TIMEOUT)
+
+static struct tdx_td *create_td(void)
+{
+	return tdx_td_create(nr_vcpus, TEST_SIZE, TEST_INIT_SIZE);
+}
+
+static struct tdx_td *create_runnable_td(void)
+{
+	struct tdx_td *td = create_td();
+
+	tdx_td_finalize(td);
+	return td;
+}
+
+static void start_vcpus(FIXTURE_DATA(tdx) * self, struct tdx_td *td)
+{
+	int i;
+
+	if (self->model)
+		tdx_host_script_stay();
+	for (i = 0; i < td->nr_vcpus; i++)
+		tdx_vcpu_thread_start(&self->threads[i], td->vcpus[i]);
+}
+
+static void stop_vcpus(FIXTURE_DATA(tdx) * self, struct tdx_td *td)
+{
+	int i;
+
+	for (i = 0; i < td->nr_vcpus; i++)
+		TEST_ASSERT_EQ(tdx_vcpu_thread_stop(&self->threads[i]), EINTR);
+	if (self->model)
+		tdx_host_script_io();
+}
+
+/* The TD is alive if all its vCPUs can be in the guest. */
+static void enter_vcpus(FIXTURE_DATA(tdx) * self, struct tdx_td *td)
+{
+	struct kvm_run *run;
+	int i;
+
+	start_vcpus(self, td);
+	stop_vcpus(self, td);
+
+	for (i = 0; self->model && i < td->nr_vcpus; i++) {
+		run = td->vcpus[i]->run;
+		vcpu_run(td->vcpus[i]);
+		TEST_ASSERT_KVM_EXIT_REASON(td->vcpus[i], KVM_EXIT_IO);
+		TEST_ASSERT_EQ(run->io.port, TDX_SCRIPT_IO_PORT);
+	}
+}
+
+static int td_guest_memfd(struct tdx_td *td)
+{
+	return memslot2region(td->vm, TDX_MEMSLOT)->region.guest_memfd;
+}
+
+/* Punch holes into all memory but the page that vCPUs execute. */
+static u64 punch_data(struct tdx_td *td)
+{
+	u64 code = td->gpa + td->init_size - PAGE_SIZE;
+
+	if (td->init_size > PAGE_SIZE)
+		vm_guest_mem_punch_hole(td->vm, td->gpa,
+					td->init_size - PAGE_SIZE);
+	if (td->size > td->init_size)
+		vm_guest_mem_punch_hole(td->vm, code + PAGE_SIZE,
+					td->size - td->init_size);
+	return tdx_td_pages(td) - 1;
+}
+
+TDX_TEST(life_cycle)
+{
+	struct tdx_td *td = create_td();
+	struct tdx_gauges now;
+
+	if (self->model) {
+		now = tdx_gauges_read();
+		EXPECT_EQ(TEST_INIT_SIZE / PAGE_SIZE,
+			  now.private_pages - self->before.private_pages);
+	}
+
+	tdx_td_finalize(td);
+
+	if (self->model) {
+		now = tdx_gauges_read();
+		EXPECT_EQ(tdx_td_pages(td),
+			  now.private_pages - self->before.private_pages);
+		EXPECT_EQ(1, now.keyids_in_use - self->before.keyids_in_use);
+		EXPECT_EQ(1, now.tds - self->before.tds);
+	}
+
+	enter_vcpus(self, td);
+	tdx_td_free(td);
+}
+
+TDX_TEST(close_not_finalized)
+{
+	tdx_td_free(create_td());
+}
+
+/* Mapped by KVM, but not added to the TD because TDH.MEM.PAGE.ADD failed. */
+static struct tdx_td *create_premapped_td(struct __test_metadata *_metadata,
+					  FIXTURE_DATA(tdx) * self)
+{
+	struct kvm_tdx_init_mem_region region = { .nr_pages = 1 };
+	struct tdx_td *td = create_td();
+	u64 hw_error;
+
+	region.gpa = td->gpa + td->init_size;
+	region.source_addr = (uintptr_t)addr_gpa2hva(td->vm, region.gpa);
+
+	tdx_host_inject_fault(TDH_MEM_PAGE_ADD, 1, 1,
+			      TDX_STATUS_OPERAND_BUSY |
+			      TDX_STATUS_OPERAND_ID_TDR);
+	EXPECT_EQ(EBUSY, __tdx_vcpu_ioctl(td->vcpus[0], KVM_TDX_INIT_MEM_REGION,
+					  0, &region, &hw_error));
+	EXPECT_EQ(1, region.nr_pages);
+	return td;
+}
+
+TDX_TEST(close_premapped)
+{
+	if (skip_unless(_metadata, self, MODEL))
+		return;
+
+	tdx_td_free(create_premapped_td(_metadata, self));
+}
+
+/* A guest_memfd keeps the VM alive, and with it the memory private. */
+TDX_TEST(close_guest_memfd_last)
+{
+	struct tdx_td *td = create_runnable_td();
+	u64 pages = tdx_td_pages(td);
+	int fd = dup(td_guest_memfd(td));
+
+	ASSERT_LE(0, fd);
+	enter_vcpus(self, td);
+	tdx_td_free(td);
+
+	if (self->model) {
+		EXPECT_EQ(pages, tdx_gauges_read().private_pages -
+				 self->before.private_pages);
+	}
+	EXPECT_EQ(0, close(fd));
+}
+
+TDX_TEST(punch_while_running)
+{
+	struct tdx_td *td = create_runnable_td();
+	u64 pages;
+
+	start_vcpus(self, td);
+	if (self->model)
+		tdx_counts_start(&self->counts);
+
+	pages = punch_data(td);
+
+	if (self->model) {
+		tdx_counts_stop(&self->counts);
+		tdx_counts_print(stdout, &self->counts, pages);
+		EXPECT_EQ(tdx_td_pages(td) - pages,
+			  tdx_gauges_read().private_pages -
+			  self->before.private_pages);
+		EXPECT_EQ(pages, self->counts.leaf[TDH_MEM_PAGE_REMOVE]);
+		EXPECT_EQ(0, self->counts.errors[TDH_MEM_PAGE_REMOVE]);
+		EXPECT_LE(nr_vcpus > 1, self->counts.kick_ipis);
+	}
+
+	stop_vcpus(self, td);
+	enter_vcpus(self, td);
+	tdx_td_free(td);
+}
+
+TDX_TEST(terminate)
+{
+	struct tdx_td *td;
+
+	if (skip_unless(_metadata, self, TERMINATE))
+		return;
+
+	td = create_runnable_td();
+	enter_vcpus(self, td);
+	tdx_vm_terminate(td->vm);
+
+	if (self->model) {
+		EXPECT_EQ(0, tdx_gauges_read().keyids_in_use -
+			     self->before.keyids_in_use);
+		EXPECT_EQ(tdx_td_pages(td), tdx_gauges_read().private_pages -
+					    self->before.private_pages);
+	}
+	tdx_td_free(td);
+}
+
+TDX_TEST(terminate_without_entering)
+{
+	struct tdx_td *td;
+
+	if (skip_unless(_metadata, self, TERMINATE))
+		return;
+
+	td = create_runnable_td();
+	tdx_vm_terminate(td->vm);
+	tdx_td_free(td);
+}
+
+TDX_TEST(terminate_before_init)
+{
+	struct kvm_vm *vm;
+
+	if (skip_unless(_metadata, self, TERMINATE))
+		return;
+
+	vm = tdx_vm_create();
+	EXPECT_EQ(EINVAL, __tdx_vm_terminate(vm, NULL));
+
+	/* Nothing has changed. */
+	tdx_vm_init(vm);
+	tdx_vm_terminate(vm);
+	kvm_vm_free(vm);
+}
+
+TDX_TEST(terminate_before_finalize)
+{
+	struct tdx_td *td;
+	struct kvm_vm *vm;
+
+	if (skip_unless(_metadata, self, TERMINATE))
+		return;
+
+	vm = tdx_vm_create();
+	tdx_vm_init(vm);
+	tdx_vcpu_add(vm, 0);
+	tdx_vm_terminate(vm);
+	kvm_vm_free(vm);
+
+	td = create_td();
+	tdx_vm_terminate(td->vm);
+	tdx_td_free(td);
+}
+
+TDX_TEST(terminate_premapped)
+{
+	struct tdx_td *td;
+
+	if (skip_unless(_metadata, self, TERMINATE | MODEL))
+		return;
+
+	td = create_premapped_td(_metadata, self);
+	tdx_vm_terminate(td->vm);
+	tdx_td_free(td);
+}
+
+TDX_TEST(terminate_invalid_arguments)
+{
+	struct kvm_tdx_cmd invalid[] = {
+		{ .id = KVM_TDX_TERMINATE_VM, .flags = 1 },
+		{ .id = KVM_TDX_TERMINATE_VM, .flags = 1u << 31 },
+		{ .id = KVM_TDX_TERMINATE_VM, .data = 1 },
+		{ .id = KVM_TDX_TERMINATE_VM, .data = 1ull << 63 },
+		{ .id = KVM_TDX_TERMINATE_VM, .hw_error = 1 },
+	};
+	struct tdx_td *td;
+	int i;
+
+	if (skip_unless(_metadata, self, TERMINATE))
+		return;
+
+	td = create_runnable_td();
+	for (i = 0; i < ARRAY_SIZE(invalid); i++) {
+		EXPECT_EQ(EINVAL, __tdx_vm_cmd(td->vm, &invalid[i]))
+			TH_LOG("Command %d", i);
+	}
+
+	/* It is for VMs, not for vCPUs. */
+	EXPECT_EQ(EINVAL, __tdx_vcpu_ioctl(td->vcpus[0], KVM_TDX_TERMINATE_VM,
+					   0, NULL, NULL));
+
+	enter_vcpus(self, td);
+	tdx_vm_terminate(td->vm);
+	tdx_td_free(td);
+}
+
+TDX_TEST(terminate_busy)
+{
+	struct tdx_td *td;
+	u64 hw_error;
+	int i;
+
+	if (skip_unless(_metadata, self, TERMINATE))
+		return;
+
+	td = create_runnable_td();
+	start_vcpus(self, td);
+	if (self->model)
+		tdx_counts_start(&self->counts);
+
+	for (i = 0; i < 10; i++) {
+		EXPECT_EQ(EBUSY, __tdx_vm_terminate(td->vm, &hw_error));
+		EXPECT_EQ(0, hw_error);
+	}
+
+	if (self->model) {
+		tdx_counts_stop(&self->counts);
+		EXPECT_EQ(0, self->counts.leaf[TDH_VP_FLUSH]);
+		EXPECT_EQ(0, self->counts.leaf[TDH_MNG_VPFLUSHDONE]);
+		EXPECT_EQ(1, tdx_gauges_read().keyids_in_use -
+			     self->before.keyids_in_use);
+	}
+
+	/* All vCPUs can still run, and one running vCPU is enough. */
+	stop_vcpus(self, td);
+	enter_vcpus(self, td);
+
+	if (self->model)
+		tdx_host_script_stay();
+	tdx_vcpu_thread_start(&self->threads[0], td->vcpus[td->nr_vcpus - 1]);
+	EXPECT_EQ(EBUSY, __tdx_vm_terminate(td->vm, NULL));
+	EXPECT_EQ(EINTR, tdx_vcpu_thread_stop(&self->threads[0]));
+
+	tdx_vm_terminate(td->vm);
+	tdx_td_free(td);
+}
+
+TDX_TEST(terminate_twice)
+{
+	struct tdx_td *td;
+
+	if (skip_unless(_metadata, self, TERMINATE))
+		return;
+
+	td = create_runnable_td();
+	tdx_vm_terminate(td->vm);
+	EXPECT_EQ(EIO, __tdx_vm_terminate(td->vm, NULL));
+	tdx_td_free(td);
+}
+
+TDX_TEST(ioctls_after_terminate)
+{
+	struct kvm_pre_fault_memory range;
+	struct kvm_vcpu *vcpu;
+	struct tdx_td *td;
+
+	if (skip_unless(_metadata, self, TERMINATE))
+		return;
+
+	td = create_runnable_td();
+	enter_vcpus(self, td);
+	tdx_vm_terminate(td->vm);
+
+	vcpu = td->vcpus[0];
+	range = (struct kvm_pre_fault_memory) {
+		.gpa = td->gpa,
+		.size = PAGE_SIZE,
+	};
+
+	EXPECT_EQ(-1, __vcpu_run(vcpu));
+	EXPECT_EQ(EIO, errno);
+	EXPECT_EQ(-1, __vcpu_ioctl(vcpu, KVM_PRE_FAULT_MEMORY, &range));
+	EXPECT_EQ(EIO, errno);
+	EXPECT_EQ(-1, __vcpu_ioctl(vcpu, KVM_GET_CPUID2, vcpu->cpuid));
+	EXPECT_EQ(EIO, errno);
+	EXPECT_EQ(EIO, __tdx_vcpu_ioctl(vcpu, KVM_TDX_GET_CPUID, 0,
+					vcpu->cpuid, NULL));
+	EXPECT_EQ(EIO, __tdx_vm_ioctl(td->vm, KVM_TDX_FINALIZE_VM, 0, NULL,
+				      NULL));
+	EXPECT_EQ(-1, __vm_ioctl(td->vm, KVM_CREATE_VCPU,
+				 (void *)(unsigned long)td->nr_vcpus));
+	EXPECT_EQ(EIO, errno);
+
+	tdx_td_free(td);
+}
+
+TDX_TEST(punch_after_terminate)
+{
+	struct tdx_td *td;
+	u64 pages;
+
+	if (skip_unless(_metadata, self, TERMINATE))
+		return;
+
+	td = create_runnable_td();
+	enter_vcpus(self, td);
+	tdx_vm_terminate(td->vm);
+
+	if (self->model)
+		tdx_counts_start(&self->counts);
+	pages = punch_data(td);
+	if (self->model) {
+		tdx_counts_stop(&self->counts);
+		EXPECT_EQ(tdx_td_pages(td) - pages,
+			  tdx_gauges_read().private_pages -
+			  self->before.private_pages);
+		EXPECT_EQ(pages, self->counts.leaf[TDH_PHYMEM_PAGE_RECLAIM]);
+		EXPECT_EQ(pages, self->counts.seamcalls);
+		EXPECT_EQ(0, self->counts.kick_ipis);
+	}
+	tdx_td_free(td);
+}
+
+TDX_TEST(terminate_close_guest_memfd_last)
+{
+	struct tdx_td *td;
+	u64 pages;
+	int fd;
+
+	if (skip_unless(_metadata, self, TERMINATE))
+		return;
+
+	td = create_runnable_td();
+	pages = tdx_td_pages(td);
+	fd = dup(td_guest_memfd(td));
+	ASSERT_LE(0, fd);
+
+	tdx_vm_terminate(td->vm);
+	tdx_td_free(td);
+
+	if (self->model) {
+		EXPECT_EQ(pages, tdx_gauges_read().private_pages -
+				 self->before.private_pages);
+	}
+	EXPECT_EQ(0, close(fd));
+}
+
+/* A TD that was terminated has no KeyID, whatever memory it still holds. */
+TDX_TEST(keyid_reuse)
+{
+	struct tdx_td *old, *new;
+	struct kvm_vm **vms;
+	u64 keyids;
+	int i, r, nr_vms = 0;
+
+	if (skip_unless(_metadata, self, TERMINATE))
+		return;
+
+	old = create_runnable_td();
+
+	if (self->model) {
+		/* Take all KeyIDs, so that the new TD needs that of the old. */
+		keyids = tdx_host_read(TDX_HOST_KEYIDS);
+		vms = calloc(keyids, sizeof(*vms));
+		ASSERT_NE(NULL, vms);
+		kvm_set_files_rlimit(2 * keyids);
+		for (i = 0; i < keyids; i++) {
+			vms[i] = tdx_vm_create();
+			nr_vms = i + 1;
+			r = __tdx_vm_init(vms[i], NULL);
+			if (r)
+				break;
+		}
+		EXPECT_EQ(ENOSPC, r);
+		EXPECT_EQ(keyids, tdx_gauges_read().keyids_in_use);
+	}
+
+	tdx_vm_terminate(old->vm);
+	new = create_runnable_td();
+	enter_vcpus(self, new);
+
+	for (i = 0; i < nr_vms; i++)
+		kvm_vm_free(vms[i]);
+	tdx_td_free(old);
+
+	/* Taking the old TD's memory back doesn't touch the new TD. */
+	enter_vcpus(self, new);
+	tdx_vm_terminate(new->vm);
+	tdx_td_free(new);
+}
+
+static void check_counts(struct __test_metadata *_metadata,
+			 const struct tdx_counts *counts, u64 td_pages)
+{
+	EXPECT_EQ(1, counts->leaf[TDH_MNG_VPFLUSHDONE]);
+
+	/*
+	 * The module refuses to free the KeyID if a package has dirty lines of
+	 * it, thus one successful call is the proof that the flush came first.
+	 */
+	EXPECT_LE(nr_cpu_packages(), counts->leaf[TDH_PHYMEM_CACHE_WB]);
+	EXPECT_EQ(1, counts->leaf[TDH_MNG_KEY_FREEID]);
+	EXPECT_EQ(0, counts->errors[TDH_MNG_KEY_FREEID]);
+
+	EXPECT_EQ(0, counts->owned_loads);
+	EXPECT_EQ(0, counts->owned_stores);
+
+	/* Each page that the TD had is cleared exactly once, or none is. */
+	if (!cpu_has_bug("tdx_pw_mce"))
+		td_pages = 0;
+	EXPECT_EQ(td_pages * LINES_PER_PAGE, counts->movdir64b_lines);
+}
+
+TDX_TEST(close_counts)
+{
+	struct tdx_td *td;
+	u64 td_pages;
+
+	if (skip_unless(_metadata, self, MODEL))
+		return;
+
+	td = create_runnable_td();
+	enter_vcpus(self, td);
+
+	td_pages = tdx_gauges_read().td_pages - self->before.td_pages;
+	tdx_counts_start(&self->counts);
+	tdx_td_free(td);
+	EXPECT_TRUE(tdx_host_wait_for_tds(self->before.tds));
+	tdx_counts_stop(&self->counts);
+
+	tdx_counts_print(stdout, &self->counts, TEST_SIZE / PAGE_SIZE);
+	check_counts(_metadata, &self->counts, td_pages);
+}
+
+TDX_TEST(terminate_counts)
+{
+	const u64 pages = TEST_SIZE / PAGE_SIZE;
+	struct tdx_td *td;
+	u64 td_pages;
+
+	if (skip_unless(_metadata, self, TERMINATE | MODEL))
+		return;
+
+	td = create_runnable_td();
+	enter_vcpus(self, td);
+
+	td_pages = tdx_gauges_read().td_pages - self->before.td_pages;
+	tdx_counts_start(&self->counts);
+	tdx_vm_terminate(td->vm);
+	tdx_td_free(td);
+	EXPECT_TRUE(tdx_host_wait_for_tds(self->before.tds));
+	tdx_counts_stop(&self->counts);
+
+	tdx_counts_print(stdout, &self->counts, pages);
+	check_counts(_metadata, &self->counts, td_pages);
+
+	EXPECT_EQ(td_pages, self->counts.leaf[TDH_PHYMEM_PAGE_RECLAIM]);
+	EXPECT_EQ(0, self->counts.leaf[TDH_MEM_RANGE_BLOCK]);
+	EXPECT_EQ(0, self->counts.leaf[TDH_MEM_TRACK]);
+	EXPECT_EQ(0, self->counts.leaf[TDH_MEM_PAGE_REMOVE]);
+
+	/* 1.1 SEAMCALLs a page, and a few vCPU requests for the whole TD. */
+	EXPECT_LE(self->counts.seamcalls * 10, pages * 11);
+	EXPECT_LE(self->counts.vcpu_requests * 100, pages);
+}
+
+/*
+ * Write much free memory, so that a page that was freed although a TD owns it shows
+ * up in the count of stores to owned pages.
+ */
+static void write_free_memory(void)
+{
+	size_t size = SZ_256M, half = sysconf(_SC_AVPHYS_PAGES) / 2 * PAGE_SIZE;
+	size_t offset;
+	char *mem;
+
+	size = min(size, half);
+	mem = kvm_mmap(size, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+	for (offset = 0; offset < size; offset += PAGE_SIZE)
+		WRITE_ONCE(mem[offset], 1);
+	kvm_munmap(mem, size);
+}
+
+/* Make releasing the KeyID fail at the given SEAMCALL. */
+static struct tdx_td *fail_terminate(struct __test_metadata *_metadata,
+				     FIXTURE_DATA(tdx) * self,
+				     enum tdh_leaf leaf)
+{
+	const u64 status = TDX_STATUS_OPERAND_BUSY | TDX_STATUS_OPERAND_ID_TDR;
+	struct tdx_td *td = create_runnable_td();
+	u64 hw_error = 0;
+
+	enter_vcpus(self, td);
+
+	tdx_host_inject_fault(leaf, 1, 1, status);
+	EXPECT_EQ(EIO, __tdx_vm_terminate(td->vm, &hw_error));
+	EXPECT_EQ(status, hw_error);
+	EXPECT_EQ(1, tdx_gauges_read().keyids_in_use -
+		     self->before.keyids_in_use);
+	return td;
+}
+
+/* KVM tries again when it destroys the VM, so that nothing is lost. */
+TDX_TEST(fault_vp_flush)
+{
+	if (skip_unless(_metadata, self, TERMINATE | MODEL))
+		return;
+
+	tdx_td_free(fail_terminate(_metadata, self, TDH_VP_FLUSH));
+}
+
+TDX_TEST(fault_vpflushdone)
+{
+	if (skip_unless(_metadata, self, TERMINATE | MODEL))
+		return;
+
+	tdx_td_free(fail_terminate(_metadata, self, TDH_MNG_VPFLUSHDONE));
+}
+
+/*
+ * From TDH.MNG.VPFLUSHDONE to TDH.MNG.KEY.FREEID there is no way to take a page
+ * back.  Guest memory that is freed in this state is lost, and the TDR with it.
+ */
+static void check_blocked(struct __test_metadata *_metadata,
+			  FIXTURE_DATA(tdx) * self, enum tdh_leaf leaf)
+{
+	struct tdx_td *td = fail_terminate(_metadata, self, leaf);
+	u64 pages = tdx_td_pages(td);
+	struct tdx_gauges after;
+
+	tdx_td_free(td);
+
+	after = tdx_gauges_read();
+	EXPECT_EQ(pages, after.private_pages - self->before.private_pages);
+	EXPECT_EQ(pages + 1, after.td_pages - self->before.td_pages);
+	EXPECT_EQ(0, after.keyids_in_use - self->before.keyids_in_use);
+
+	/* FIXTURE_TEARDOWN() looks whether the host stored to owned pages. */
+	write_free_memory();
+}
+
+TDX_TEST(fault_cache_wb)
+{
+	if (skip_unless(_metadata, self, TERMINATE | MODEL | WARNINGS))
+		return;
+
+	expect_warning(self, "__tdx_reclaim_page");
+	check_blocked(_metadata, self, TDH_PHYMEM_CACHE_WB);
+}
+
+TDX_TEST(fault_key_freeid)
+{
+	if (skip_unless(_metadata, self, TERMINATE | MODEL | WARNINGS))
+		return;
+
+	expect_warning(self, "__tdx_reclaim_page");
+	check_blocked(_metadata, self, TDH_MNG_KEY_FREEID);
+}
+
+/*
+ * Make the module refuse to give one page back.  KVM must not free that page,
+ * and can't get the TDR as long as the TD has another page.
+ */
+static void check_failing_reclaim(struct __test_metadata *_metadata,
+				  FIXTURE_DATA(tdx) * self, struct tdx_td *td,
+				  u64 nth)
+{
+	struct tdx_gauges after;
+
+	tdx_host_inject_fault(TDH_PHYMEM_PAGE_RECLAIM, 1, nth,
+			      TDX_STATUS_PAGE_METADATA_INCORRECT |
+			      TDX_STATUS_OPERAND_ID_RCX);
+	tdx_counts_start(&self->counts);
+	tdx_td_free(td);
+	tdx_counts_stop(&self->counts);
+
+	after = tdx_gauges_read();
+	EXPECT_EQ(2, after.td_pages - self->before.td_pages);
+	EXPECT_EQ(0, after.keyids_in_use - self->before.keyids_in_use);
+	EXPECT_EQ(2, self->counts.errors[TDH_PHYMEM_PAGE_RECLAIM]);
+
+	/* FIXTURE_TEARDOWN() looks whether the host stored to owned pages. */
+	write_free_memory();
+}
+
+TDX_TEST(fault_sept_page_reclaim)
+{
+	struct tdx_td *td;
+	u64 vcpu_pages;
+
+	if (skip_unless(_metadata, self, TERMINATE | MODEL | WARNINGS))
+		return;
+
+	expect_warning(self, "__tdx_reclaim_page");
+
+	tdx_counts_start(&self->counts);
+	td = create_runnable_td();
+	tdx_counts_stop(&self->counts);
+	vcpu_pages = self->counts.leaf[TDH_VP_CREATE] +
+		     self->counts.leaf[TDH_VP_ADDCX];
+
+	tdx_vm_terminate(td->vm);
+	vm_guest_mem_punch_hole(td->vm, td->gpa, td->size);
+
+	/* KVM reclaims vCPUs, then the S-EPT, then TDCS and TDR. */
+	check_failing_reclaim(_metadata, self, td, vcpu_pages + 1);
+	EXPECT_EQ(0, tdx_gauges_read().private_pages -
+		     self->before.private_pages);
+}
+
+TDX_TEST(fault_private_page_reclaim)
+{
+	struct tdx_td *td;
+
+	if (skip_unless(_metadata, self, TERMINATE | MODEL | WARNINGS))
+		return;
+
+	expect_warning(self, "tdx_sept_(remove|reclaim)_private_spte");
+	expect_warning(self, "__tdx_reclaim_page");
+
+	td = create_runnable_td();
+	tdx_vm_terminate(td->vm);
+	check_failing_reclaim(_metadata, self, td, 1);
+	EXPECT_EQ(1, tdx_gauges_read().private_pages -
+		     self->before.private_pages);
+}
+
+static void print_usage(const char *name)
+{
+	printf("usage: %s [--help] [--expect-warnings] [options of the test harness, see -h]\n"
+	       "\n"
+	       "Tests how KVM takes the memory of a TD back.\n"
+	       "\n"
+	       " --help             Show this.\n"
+	       " --expect-warnings  Run also tests that make the kernel warn and leak pages.\n"
+	       "                    Each prints \"expect-warning:\" and a regular expression for\n"
+	       "                    the function that warns, which most do only once a boot.\n"
+	       "                    These tests need an emulated TDX host.\n",
+	       name);
+}
+
+int main(int argc, char *argv[])
+{
+	struct kvm_vm *vm;
+	int i, nr_left = 1;
+
+	/* The harness knows only its own options. */
+	for (i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "--help")) {
+			print_usage(argv[0]);
+			return KSFT_PASS;
+		}
+		if (!strcmp(argv[i], "--expect-warnings"))
+			expect_warnings = true;
+		else
+			argv[nr_left++] = argv[i];
+	}
+	argv[nr_left] = NULL;
+
+	TEST_REQUIRE(is_tdx_supported());
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_MEMORY_ATTRIBUTES));
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY));
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_BINARY_STATS_FD));
+
+	vm = tdx_vm_create();
+	can_terminate = tdx_vm_can_terminate(vm);
+	nr_vcpus = min(vm_check_cap(vm, KVM_CAP_MAX_VCPUS), TEST_MAX_VCPUS);
+	kvm_vm_free(vm);
+
+	/* The tests share the watch, reading /proc/kallsyms is slow. */
+	if (tdx_host_is_model() && !tdx_counts_init())
+		ksft_exit_fail_msg("No address of kvm_make_all_cpus_request() in /proc/kallsyms\n");
+
+	return test_harness_run(nr_left, argv);
+}
