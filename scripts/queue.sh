@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Sourced after lib.sh: the two patch queues and the format that they share.
+#
+# A queue is a base (a release tarball), a directory of patches with a series
+# file, and an overlay of whole new files.  A line of the series file is a
+# patch and the overlay files that are complete with it:
+#
+#	NAME.patch [FILE...]
+#
+# A patch is a mail: author, date, subject, message, then the edits to files
+# that exist at that point.
+
+# queue linux|bochs: sets the variables below.
+queue()
+{
+	case $1 in
+	linux)
+		package=linux
+		releases='6.18.15 6.18.12 6.18.9 6.18.5'
+		override=${LINUX:-}
+		patches=$top/patches/linux-6.18
+		overlay=$top
+		tree=$build/linux-6.18
+		gib=4
+		;;
+	bochs)
+		package=bochs
+		releases='3.0+dfsg'
+		override=${BOCHS:-}
+		patches=$top/tools/testing/tdx-host/bochs/patches
+		overlay=$top/tools/testing/tdx-host/bochs
+		tree=$build/bochs-3.0
+		gib=1
+		;;
+	*)
+		die "no patch queue '$1'; there are linux and bochs"
+		;;
+	esac
+}
+
+# Lines of the series file, without comments.
+series_lines()
+{
+	sed -e 's/[[:space:]]*#.*//' -e '/^[[:space:]]*$/d' "$patches/series"
+}
+
+# What the tree is made of: changes whenever the tree would.
+queue_id()
+{
+	local name files
+
+	{
+		cat "$patches/series"
+		series_lines | while read -r name files; do
+			cat "$patches/$name"
+			for name in $files; do
+				stat -c '%a' "$overlay/$name"
+				cat "$overlay/$name"
+			done
+		done
+		if [[ -d $override ]]; then
+			echo "tree $(realpath "$override")"
+		elif [[ -n $override ]]; then
+			sha256sum <"$override"
+		fi
+	} | sha256sum | cut -c1-40
+}
+
+# apply_line TREE PATCH [FILE...]: commit one series line in the git tree
+# TREE.  Offsets are allowed, fuzz is not: git apply knows none.
+apply_line()
+{
+	local dir=$1 patch=$2 mail file
+	local -A info
+
+	shift 2
+	mail=$(mktemp -d)
+	git mailinfo "$mail/msg" "$mail/diff" <"$patches/$patch" >"$mail/info" ||
+		die "$patch is not a mail that git understands"
+	while IFS=': ' read -r key value; do
+		[[ -z $key ]] || info[$key]=$value
+	done <"$mail/info"
+	if grep -q '^diff --git ' "$mail/diff" &&
+	   ! git -C "$dir" apply --index --whitespace=nowarn "$mail/diff"; then
+		rm -rf "$mail"
+		die "$patch does not apply to $(git -C "$dir" log -1 --format=%s)"
+	fi
+	for file in "$@"; do
+		[[ -f $overlay/$file ]] || die "series names $file, which is not there"
+		install -D -m "$(stat -c '%a' "$overlay/$file")" "$overlay/$file" "$dir/$file"
+		git -C "$dir" add -f "$file"
+	done
+	{
+		echo "${info[Subject]}"
+		echo
+		cat "$mail/msg"
+	} >"$mail/commit"
+	GIT_AUTHOR_NAME=${info[Author]} GIT_AUTHOR_EMAIL=${info[Email]} \
+	GIT_AUTHOR_DATE=${info[Date]} GIT_COMMITTER_NAME=${info[Author]} \
+	GIT_COMMITTER_EMAIL=${info[Email]} GIT_COMMITTER_DATE=${info[Date]} \
+		git -C "$dir" commit -q --no-verify --cleanup=verbatim -F "$mail/commit"
+	rm -rf "$mail"
+}
+
+# Apply the whole queue to the git tree DIR.
+apply_queue()
+{
+	local patch files
+
+	series_lines | while read -r patch files; do
+		echo "applying $patch"
+		# shellcheck disable=SC2086 # a list
+		apply_line "$1" "$patch" $files
+	done
+}
+
+# base_commit TREE: the commit below the series.
+base_commit()
+{
+	git -C "$1" rev-list --max-parents=0 HEAD
+}
+
+# commit_base DIR NAME: make DIR a git tree with one commit, the same bytes
+# and the same commit on every machine.
+commit_base()
+{
+	git -C "$1" init -q -b base
+	git -C "$1" config core.compression 0
+	git -C "$1" config gc.auto 0
+	git -C "$1" config core.fileMode true
+	git -C "$1" add -A -f .
+	GIT_AUTHOR_NAME=base GIT_AUTHOR_EMAIL=base@localhost \
+	GIT_COMMITTER_NAME=base GIT_COMMITTER_EMAIL=base@localhost \
+	GIT_AUTHOR_DATE='2000-01-01T00:00:00Z' \
+	GIT_COMMITTER_DATE='2000-01-01T00:00:00Z' \
+		git -C "$1" commit -q --no-verify -m "$2"
+}

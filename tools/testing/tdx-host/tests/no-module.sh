@@ -1,0 +1,15 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# Intel host with no TDX module loaded: KVM must load without TDX.  The same
+# script runs on the unpatched base kernel, as a control of the platform.
+
+. /lib.sh
+
+ktap_print_header
+expect "the BIOS has enabled TDX" said 'virt/tdx: BIOS enabled'
+expect "kvm_intel loads with tdx=1" modprobe kvm_intel tdx=1
+expect "it runs without TDX" parameter kvm_intel tdx N
+refuse "the TDX module was not initialised" said 'virt/tdx: module initialized'
+expect "an ordinary VM runs" selftest set_sregs_test
+expect "kvm_intel unloads" modprobe -r kvm_intel
+finish

@@ -1,0 +1,14 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# tdx_host=off: the module is there and must be left alone.
+
+. /lib.sh
+
+ktap_print_header
+refuse "the TDX module was not initialised" said 'virt/tdx: module initialized'
+refuse "no PAMT was allocated" said 'PAMT'
+expect "the erratum is still known" grep -q tdx_pw_mce /proc/cpuinfo
+expect "kvm_intel loads with tdx=1" modprobe kvm_intel tdx=1
+expect "it runs without TDX" parameter kvm_intel tdx N
+expect "an ordinary VM runs" selftest set_sregs_test
+finish
