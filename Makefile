@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# 'make help' tells what there is.  ./run and ./check install what is missing
+# and come here.
+
+STEP := scripts/step
+NETWORK := is the network up? LINUX= and BOCHS= take a tarball or a tree instead
+SPACE := df -h build; 'make clean' removes what has been built
+
+.PHONY: help
+help:
+	@echo 'run      tear TDs down on the emulated host and compare (./run)'
+	@echo 'check    every test (./check)'
+	@echo 'tree     build/linux-6.18: the base and one commit a patch, to work in'
+	@echo 'refresh  write the commits of build/linux-6.18 and build/bochs-3.0 back'
+	@echo 'series   build/series, for git am; SIGNOFF=1 signs it off'
+	@echo 'kernel   build/kernel: the patched test kernel'
+	@echo 'host     the emulated TDX host: TDX module model, Bochs with SEAM'
+	@echo 'mutations  show that the tests notice deliberate defects (5 minutes)'
+	@echo 'clean    remove what has been built, but not the fetched sources'
+	@echo
+	@echo 'LINUX= and BOCHS= give another source tarball or tree, BUILD= another'
+	@echo 'place for build/.'
+
+BUILD ?= build
+export BUILD := $(abspath $(BUILD))
+
+.PHONY: fetch
+fetch:
+	@$(STEP) fetch 'sources of Linux 6.18 and Bochs 3.0' "$(NETWORK)" \
+		sh -c 'scripts/fetch linux && scripts/fetch bochs'
+
+.PHONY: tree
+tree: fetch
+	@$(STEP) tree 'base and series in build/linux-6.18' "$(SPACE)" scripts/tree linux
+
+.PHONY: refresh
+refresh:
+	@scripts/refresh linux
+	@[ ! -d $(BUILD)/bochs-3.0 ] || scripts/refresh bochs
+
+.PHONY: series
+series: tree
+	@scripts/series
+
+.PHONY: kernel
+kernel: tree
+	@$(STEP) kernel 'patched kernel, some minutes when cold' "$(SPACE)" \
+		scripts/kernel $(BUILD)/linux-6.18 $(BUILD)/kernel
+
+SELFTESTS := x86/tdx_teardown_test x86/tdx_teardown_bench x86/state_test \
+	x86/set_sregs_test pre_fault_memory_test
+
+.PHONY: selftests
+selftests: kernel
+	@$(STEP) selftests 'KVM selftests' '' scripts/selftests \
+		$(BUILD)/linux-6.18 $(BUILD)/kernel $(BUILD)/selftests $(SELFTESTS)
+
+.PHONY: host
+host: fetch
+	@$(STEP) host 'TDX module model and Bochs, minutes when cold' "$(SPACE)" scripts/host
+
+.PHONY: run
+run: host selftests
+	@scripts/teardown
+
+.PHONY: check
+check: host selftests
+	@scripts/check
+
+.PHONY: mutations
+mutations: host selftests
+	@scripts/mutations
+
+.PHONY: clean
+clean:
+	find $(BUILD) -mindepth 1 -maxdepth 1 ! -name sources -exec rm -rf {} +
