@@ -308,7 +308,8 @@ static __init void x86_svm_init(void) { }
  * Return:
  * * 0		- virtualization is enabled.
  * * -EOPNOTSUPP - the machine or this CPU doesn't support @feature.
- * * -EBUSY	- virtualization is enabled, but not by the kernel.
+ * * -EBUSY	- virtualization is enabled, but not by the kernel, or the system is
+ *		  going down.
  * * -EFAULT	- VMXON faulted.
  */
 int x86_virt_get_ref(int feature)
@@ -327,13 +328,16 @@ int x86_virt_get_ref(int feature)
 	if (__this_cpu_inc_return(virt_nr_users) > 1)
 		return 0;
 
-	r = virt_ops->enable_cpu();
+	/* Pairs with x86_virt_begin_emergency(). */
+	smp_mb();
+
+	r = READ_ONCE(virt_rebooting) ? -EBUSY : virt_ops->enable_cpu();
 	if (r)
 		__this_cpu_dec(virt_nr_users);
 
 	return r;
 }
-EXPORT_SYMBOL_FOR_KVM(x86_virt_get_ref);
+EXPORT_SYMBOL_FOR_KVM_INTERNAL(x86_virt_get_ref);
 
 /**
  * x86_virt_put_ref - Drop a reference taken with x86_virt_get_ref()
@@ -362,7 +366,7 @@ void x86_virt_put_ref(int feature)
 
 	__this_cpu_dec(virt_nr_users);
 }
-EXPORT_SYMBOL_FOR_KVM(x86_virt_put_ref);
+EXPORT_SYMBOL_FOR_KVM_INTERNAL(x86_virt_put_ref);
 
 /* RCU-protected callback to prepare for disabling virtualization in an emergency. */
 static x86_virt_emergency_cb_t __rcu *x86_virt_emergency_callback;
@@ -440,24 +444,36 @@ void x86_virt_emergency_disable_cpu(void)
 	 */
 	wmb();
 
-	rcu_read_lock();
-	callback = rcu_dereference(x86_virt_emergency_callback);
+	/*
+	 * Unregistering waits for CPUs that have IRQs disabled, provided that RCU
+	 * is watching them.  Don't insist on the latter: it would take a crash on
+	 * the way to or from idle, while KVM is being unloaded, for the callback
+	 * to vanish, and complaining about it wouldn't help.
+	 */
+	callback = rcu_dereference_raw(x86_virt_emergency_callback);
 	if (callback)
 		callback();
-	rcu_read_unlock();
 
 	virt_ops->emergency_disable_cpu();
 }
 
 /**
- * x86_virt_is_enabled - Tell whether virtualization is enabled on any CPU
+ * x86_virt_begin_emergency - Keep CPUs from enabling virtualization anymore
  *
- * Context: Any. Unless the caller prevents it, the answer may change anytime.
+ * Context: Any.
  * Return: %true if at least one CPU may have virtualization enabled.
  */
-bool x86_virt_is_enabled(void)
+bool x86_virt_begin_emergency(void)
 {
 	int cpu;
+
+	if (!virt_ops)
+		return false;
+
+	virt_rebooting = true;
+
+	/* Pairs with x86_virt_get_ref(): see its count, or let it see the flag. */
+	smp_mb();
 
 	for_each_possible_cpu(cpu) {
 		if (READ_ONCE(per_cpu(virt_nr_users, cpu)))

@@ -19,7 +19,7 @@ void x86_virt_register_emergency_callback(x86_virt_emergency_cb_t *callback);
 void x86_virt_unregister_emergency_callback(x86_virt_emergency_cb_t *callback);
 
 void x86_virt_emergency_disable_cpu(void);
-bool x86_virt_is_enabled(void);
+bool x86_virt_begin_emergency(void);
 #else
 static inline void x86_virt_init(void) { }
 static inline void x86_virt_emergency_disable_cpu(void) { }
