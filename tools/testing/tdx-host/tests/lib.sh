@@ -44,7 +44,10 @@ said()
 # A KVM selftest that ran and was not skipped.
 selftest()
 {
-	"/$1"
+	local program=$1
+
+	shift
+	"/$program" "$@"
 }
 
 cycle_cpus()

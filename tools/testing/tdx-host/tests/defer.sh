@@ -1,0 +1,20 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# tdx_host=defer: the module is initialised when kvm_intel asks for it.
+
+. /lib.sh
+
+ktap_print_header
+refuse "the TDX module was not initialised during boot" said 'virt/tdx: module initialized'
+refuse "no PAMT was allocated" said 'allocated for PAMT'
+expect "kvm_intel loads with tdx=0" modprobe kvm_intel tdx=0
+refuse "that does not initialise the TDX module" said 'virt/tdx: module initialized'
+expect "kvm_intel reloads with tdx=1" reload kvm_intel tdx=1
+expect "it runs with TDX" parameter kvm_intel tdx Y
+expect "the TDX module was initialised by that" said 'virt/tdx: module initialized'
+expect "an ordinary VM runs on every CPU" vm_on_every_cpu
+expect "a TD is torn down" selftest tdx_teardown_bench --method terminate --mib 4
+expect "CPUs go offline and online" cycle_cpus
+expect "kvm_intel reloads again" reload kvm_intel tdx=1
+expect "a TD is torn down after that" selftest tdx_teardown_bench --method close --mib 4
+finish
