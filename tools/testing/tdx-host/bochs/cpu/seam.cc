@@ -7,6 +7,7 @@
 #include "msr.h"
 #include "seam.h"
 #include "probe.h"
+#include "report.h"
 #include "pc_system.h"
 #include "param_names.h"
 #include "gui/siminterface.h"
@@ -108,10 +109,11 @@ bx_seam_c::bx_seam_c() : enabled(false), module(NULL), tsc_hz(0)
   put("seam", "SEAM");
 }
 
-void bx_seam_c::reset(void)
+void bx_seam_c::reset(unsigned type)
 {
   if (enabled && ! SIM->get_param_bool(BXPN_TDX_REBOOT)->get())
     BX_FATAL(("the guest reset the machine"));
+  if (type != BX_RESET_HARDWARE) return;
 
   enabled = SIM->get_param_bool(BXPN_TDX_ENABLED)->get();
   if (! enabled) return;
@@ -215,6 +217,8 @@ tdx_outcome bx_seam_c::call(BX_CPU_C *cpu)
 
   leaf[c.lp] = rax & 0xffff;
   if (leaf[c.lp] <= 0xff) nr_leaf_calls[leaf[c.lp]]++;
+
+  if (module) bx_report.seamcall(cpu);
 
   return account(c, tdx_seamcall(module, &c));
 }

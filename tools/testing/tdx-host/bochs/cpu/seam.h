@@ -15,8 +15,8 @@ public:
   bx_seam_c();
   ~bx_seam_c() { tdx_module_free(module); }
 
-  // Hardware reset: loads the module afresh.
-  void reset(void);
+  // Reset of the platform.  One of the hardware loads the module afresh.
+  void reset(unsigned type);
 
   bool is_enabled(void) const { return enabled; }
 

@@ -7,6 +7,7 @@
 #include "cpu.h"
 #include "seam.h"
 #include "probe.h"
+#include "report.h"
 #include "pc_system.h"
 #include "memory/owned.h"
 #include "x86/tdx_host_model.h"
@@ -15,6 +16,8 @@
 #if TDX_HOST_MAX_WATCHES != BX_PROBE_WATCHES
   #error "one probe for each watch"
 #endif
+
+static_assert((unsigned) TDX_HOST_REPORT_KINDS == (unsigned) BX_REPORT_KINDS, "one number for each kind");
 
 // errno values of Linux
 enum { CONTROL_OK = 0, CONTROL_ENODEV = 19, CONTROL_EINVAL = 22 };
@@ -48,6 +51,11 @@ bool bx_seam_c::read_counter(Bit64u index, Bit64u *value) const
     case TDX_HOST_WATCH_TICKS: *value = bx_probe.watch[slot].ticks; return true;
     default: return false;
     }
+  }
+
+  if (index >= TDX_HOST_REPORTS && index < TDX_HOST_REPORTS + TDX_HOST_REPORT_KINDS) {
+    *value = bx_report.count[index - TDX_HOST_REPORTS];
+    return true;
   }
 
   struct tdx_usage usage;

@@ -76,6 +76,47 @@ enum {
 	TDX_HOST_WATCH_CALLS		= 0x400,
 	TDX_HOST_WATCH_IPIS		= 0x401,
 	TDX_HOST_WATCH_TICKS		= 0x402,
+
+	/* Reports since power-on: + an enum below.  TDX_HOST_RESET leaves them. */
+	TDX_HOST_REPORTS		= 0x500,
+};
+
+/*
+ * What a correct kernel never does.  The host goes on; its log has a line with
+ * the kind's name (given here), the CPU and the RIP for each.
+ */
+enum {
+	/*
+	 * vmxoff-active-vmcs: VMXOFF while a VMCS is active on the CPU, i.e.
+	 * VMPTRLD has named it and VMCLEAR has not since, on this CPU.
+	 */
+	TDX_HOST_REPORT_VMXOFF_ACTIVE_VMCS	= 0,
+	/* reset-active-vmcs: the same at INIT, or at reset of the platform. */
+	TDX_HOST_REPORT_RESET_ACTIVE_VMCS	= 1,
+	/* vmcs-on-two-cpus: VMPTRLD while it is active on another CPU. */
+	TDX_HOST_REPORT_VMCS_ON_TWO_CPUS	= 2,
+	/*
+	 * parked-unflushed: no WBINVD since the CPU's last SEAMCALL, and now the
+	 * CPU sleeps with interrupts blocked, or INIT sends it to wait-for-SIPI.
+	 * Not in an NMI handler: so do CPUs end that crash.
+	 */
+	TDX_HOST_REPORT_PARKED_UNFLUSHED	= 3,
+	/* kexec-unflushed: the same when kexec starts a kernel on the CPU. */
+	TDX_HOST_REPORT_KEXEC_UNFLUSHED		= 4,
+	/* blocked-init: INIT arrives in VMX operation, or while GIF is 0. */
+	TDX_HOST_REPORT_BLOCKED_INIT		= 5,
+	/*
+	 * reset-blocked-init: a CPU is in VMX operation, or its GIF is 0, at
+	 * reset of the platform (port CF9, keyboard controller, triple fault).
+	 */
+	TDX_HOST_REPORT_RESET_BLOCKED_INIT	= 6,
+	/*
+	 * svme-off-gif-0: EFER.SVME is cleared while GIF is 0, so that nothing
+	 * can set GIF again: no NMI and no INIT will reach the CPU.
+	 */
+	TDX_HOST_REPORT_SVME_OFF_GIF_0		= 7,
+
+	TDX_HOST_REPORT_KINDS			= 8,
 };
 
 #define TDX_HOST_MAX_WATCHES		8
