@@ -22,7 +22,6 @@
 #include <linux/rcupdate.h>
 #include <linux/topology.h>
 
-#include <asm/asm.h>
 #include <asm/msr.h>
 #include <asm/page.h>
 #include <asm/perf_event.h>
@@ -30,6 +29,8 @@
 #include <asm/tlbflush.h>
 #include <asm/virt.h>
 #include <asm/vmx.h>
+
+#include "insns.h"
 
 /*
  * Set once the system goes down: virtualization may have been, or may be at
@@ -117,8 +118,8 @@ static __init int x86_vmx_alloc_root_vmcses(void)
 
 static int x86_vmx_enable_cpu(void)
 {
-	u64 root_pa = __pa(__this_cpu_read(root_vmcs));
 	u64 msr;
+	int r;
 
 	/* Cleared by FEAT_CTL initialization, CPU by CPU. */
 	if (!this_cpu_has(X86_FEATURE_VMX))
@@ -132,20 +133,16 @@ static int x86_vmx_enable_cpu(void)
 
 	cr4_set_bits(X86_CR4_VMXE);
 
-	asm goto("1: vmxon %[root_pa]\n\t"
-		 _ASM_EXTABLE(1b, %l[fault])
-		 : : [root_pa] "m" (root_pa) : "cc", "memory" : fault);
+	r = __vmxon(__pa(__this_cpu_read(root_vmcs)));
+	if (r) {
+		WARN_ONCE(1, "VMXON faulted, MSR_IA32_FEAT_CTL (0x3a) = 0x%llx\n",
+			  rdmsrq_safe(MSR_IA32_FEAT_CTL, &msr) ? 0xdeadbeef : msr);
 
-	return 0;
+		cr4_clear_bits(X86_CR4_VMXE);
+		intel_pt_handle_vmx(0);
+	}
 
-fault:
-	WARN_ONCE(1, "VMXON faulted, MSR_IA32_FEAT_CTL (0x3a) = 0x%llx\n",
-		  rdmsrq_safe(MSR_IA32_FEAT_CTL, &msr) ? 0xdeadbeef : msr);
-
-	cr4_clear_bits(X86_CR4_VMXE);
-	intel_pt_handle_vmx(0);
-
-	return -EFAULT;
+	return r;
 }
 
 /*
@@ -157,16 +154,11 @@ fault:
  */
 static int x86_vmxoff(void)
 {
-	asm goto("1: vmxoff\n\t"
-		 _ASM_EXTABLE(1b, %l[fault])
-		 : : : "cc", "memory" : fault);
+	int r = __vmxoff();
 
 	cr4_clear_bits(X86_CR4_VMXE);
-	return 0;
 
-fault:
-	cr4_clear_bits(X86_CR4_VMXE);
-	return -EIO;
+	return r;
 }
 
 static int x86_vmx_disable_cpu(void)
@@ -245,25 +237,22 @@ static int x86_svm_enable_cpu(void)
 
 static int x86_svm_disable_cpu(void)
 {
-	int r = -EIO;
 	u64 efer;
+	int r;
 
 	rdmsrq(MSR_EFER, efer);
 	if (!(efer & EFER_SVME))
-		return r;
+		return -EIO;
 
 	/*
 	 * Force GIF=1 prior to disabling SVM, e.g. to ensure INIT and NMI
 	 * aren't blocked.  STGI faults if an NMI disabled SVM since EFER was
 	 * read.
 	 */
-	asm goto("1: stgi\n\t"
-		 _ASM_EXTABLE(1b, %l[fault])
-		 : : : "memory" : fault);
+	r = __stgi();
 
-	r = 0;
-fault:
 	wrmsrq(MSR_EFER, efer & ~EFER_SVME);
+
 	return r;
 }
 
