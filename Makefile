@@ -15,6 +15,7 @@ help:
 	@echo 'series   build/series, for git am; SIGNOFF=1 signs it off'
 	@echo 'kernel   build/kernel: the patched test kernel'
 	@echo 'host     the emulated TDX host: TDX module model, Bochs with SEAM'
+	@echo 'kunit    the KUnit suite of the virt core, in QEMU'
 	@echo 'mutations  show that the tests notice deliberate defects (5 minutes)'
 	@echo 'clean    remove what has been built, but not the fetched sources'
 	@echo
@@ -67,9 +68,17 @@ run: host selftests
 check: host selftests
 	@scripts/check
 
+.PHONY: kunit
+kunit: tree
+	@scripts/kunit $(BUILD)/linux-6.18 $(BUILD)/kunit
+
 .PHONY: mutations
 mutations: host selftests
 	@scripts/mutations
+
+.PHONY: mutations-kunit
+mutations-kunit: tree
+	@scripts/mutations --by kunit
 
 .PHONY: clean
 clean:
