@@ -61,6 +61,9 @@
 #define SIM_REVISION	0x11e57
 #define SIM_VMX_BASIC(size)	(SIM_REVISION | (u64)(size) << 32)
 
+/* Which accessors the code under test has a use for depends on the kernel. */
+#define __sim			__maybe_unused
+
 struct sim_cpu {
 	bool		has_virt;
 	unsigned long	cr4;
@@ -156,7 +159,7 @@ static struct sim_cpu *sim_step(const char *what)
 	return raw_cpu_ptr(&sim_cpu);
 }
 
-static int sim_vmxon(u64 root_pa)
+static __sim int sim_vmxon(u64 root_pa)
 {
 	struct sim_cpu *cpu = sim_step("vmxon");
 	struct vmcs *vmcs = __va(root_pa);
@@ -173,7 +176,7 @@ static int sim_vmxon(u64 root_pa)
 	return 0;
 }
 
-static int sim_vmxoff(void)
+static __sim int sim_vmxoff(void)
 {
 	struct sim_cpu *cpu = sim_step("vmxoff");
 
@@ -185,7 +188,7 @@ static int sim_vmxoff(void)
 	return 0;
 }
 
-static int sim_stgi(void)
+static __sim int sim_stgi(void)
 {
 	struct sim_cpu *cpu = sim_step("stgi");
 
@@ -196,12 +199,12 @@ static int sim_stgi(void)
 	return sim.stgi_faults ? -EFAULT : 0;
 }
 
-static unsigned long sim_cr4_read_shadow(void)
+static __sim unsigned long sim_cr4_read_shadow(void)
 {
 	return this_cpu_read(sim_cpu.cr4_shadow);
 }
 
-static unsigned long sim_read_cr4(void)
+static __sim unsigned long sim_read_cr4(void)
 {
 	return this_cpu_read(sim_cpu.cr4);
 }
@@ -222,24 +225,24 @@ static void sim_cr4_update(const char *what, unsigned long set, unsigned long cl
 	cpu->cr4 = cr4;
 }
 
-static void sim_cr4_set_bits(unsigned long mask)
+static __sim void sim_cr4_set_bits(unsigned long mask)
 {
 	sim_cr4_update("vmxe=1", mask, 0);
 }
 
-static void sim_cr4_clear_bits(unsigned long mask)
+static __sim void sim_cr4_clear_bits(unsigned long mask)
 {
 	sim_cr4_update("vmxe=0", 0, mask);
 }
 
-static u64 sim_rdmsrq(u32 msr)
+static __sim u64 sim_rdmsrq(u32 msr)
 {
 	sim_expect(msr == MSR_EFER, "RDMSR may fault");
 
 	return this_cpu_read(sim_cpu.efer);
 }
 
-static int sim_rdmsrq_safe(u32 msr, u64 *val)
+static __sim int sim_rdmsrq_safe(u32 msr, u64 *val)
 {
 	switch (msr) {
 	case MSR_IA32_VMX_BASIC:
@@ -256,7 +259,7 @@ static int sim_rdmsrq_safe(u32 msr, u64 *val)
 	return sim.msrs_fault ? -EIO : 0;
 }
 
-static void sim_wrmsrq(u32 msr, u64 efer)
+static __sim void sim_wrmsrq(u32 msr, u64 efer)
 {
 	struct sim_cpu *cpu = sim_step(efer & EFER_SVME ? "svme=1" : "svme=0");
 
@@ -271,7 +274,7 @@ static void sim_wrmsrq(u32 msr, u64 efer)
 	cpu->efer = efer;
 }
 
-static void sim_intel_pt_handle_vmx(int on)
+static __sim void sim_intel_pt_handle_vmx(int on)
 {
 	struct sim_cpu *cpu = sim_step(on ? "pt=0" : "pt=1");
 
@@ -279,36 +282,36 @@ static void sim_intel_pt_handle_vmx(int on)
 	cpu->pt_off = on;
 }
 
-static void sim_flush_cache(void)
+static __sim void sim_flush_cache(void)
 {
 	struct sim_cpu *cpu = sim_step("flush");
 
 	sim_expect(!cpu->vmx_operation, "the cache is flushed before the last SEAMCALL");
 }
 
-static bool sim_this_cpu_has(int feature)
+static __sim bool sim_this_cpu_has(int feature)
 {
 	return this_cpu_read(sim_cpu.has_virt) &&
 	       (feature == X86_FEATURE_VMX ? sim.vmx : sim.svm);
 }
 
-static bool sim_boot_cpu_has(int feature)
+static __sim bool sim_boot_cpu_has(int feature)
 {
 	return feature == X86_FEATURE_VMX ? sim.vmx : sim.svm;
 }
 
-static bool sim_cc_platform_has(enum cc_attr attr)
+static __sim bool sim_cc_platform_has(enum cc_attr attr)
 {
 	return attr == CC_ATTR_GUEST_MEM_ENCRYPT && sim.cc_guest;
 }
 
-static void sim_clear_cpu_cap(int feature)
+static __sim void sim_clear_cpu_cap(int feature)
 {
 	sim_expect(feature == X86_FEATURE_VMX, "a feature is cleared for no reason");
 	sim.vmx = false;
 }
 
-static struct page *sim_alloc_page(int nid, gfp_t gfp, unsigned int order)
+static __sim struct page *sim_alloc_page(int nid, gfp_t gfp, unsigned int order)
 {
 	struct page *page;
 
@@ -320,13 +323,13 @@ static struct page *sim_alloc_page(int nid, gfp_t gfp, unsigned int order)
 	return page;
 }
 
-static void sim_free_page(unsigned long addr)
+static __sim void sim_free_page(unsigned long addr)
 {
 	sim.pages -= !!addr;
 	free_page(addr);
 }
 
-static void sim_synchronize_rcu(void)
+static __sim void sim_synchronize_rcu(void)
 {
 	sim.nr_grace_periods++;
 
