@@ -446,6 +446,18 @@ void x86_virt_emergency_disable_cpu(void)
 	virt_ops->emergency_disable_cpu();
 }
 
+static bool x86_virt_is_enabled(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		if (READ_ONCE(per_cpu(virt_nr_users, cpu)))
+			return true;
+	}
+
+	return false;
+}
+
 /**
  * x86_virt_begin_emergency - Keep CPUs from enabling virtualization anymore
  *
@@ -454,8 +466,6 @@ void x86_virt_emergency_disable_cpu(void)
  */
 bool x86_virt_begin_emergency(void)
 {
-	int cpu;
-
 	if (!virt_ops)
 		return false;
 
@@ -464,12 +474,7 @@ bool x86_virt_begin_emergency(void)
 	/* Pairs with x86_virt_get_ref(): see its count, or let it see the flag. */
 	smp_mb();
 
-	for_each_possible_cpu(cpu) {
-		if (READ_ONCE(per_cpu(virt_nr_users, cpu)))
-			return true;
-	}
-
-	return false;
+	return x86_virt_is_enabled();
 }
 
 /**

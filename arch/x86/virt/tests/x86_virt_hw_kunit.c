@@ -17,7 +17,7 @@
 #define x86_virt_register_emergency_callback	kunit_x86_virt_register_emergency_callback
 #define x86_virt_unregister_emergency_callback	kunit_x86_virt_unregister_emergency_callback
 #define x86_virt_emergency_disable_cpu		kunit_x86_virt_emergency_disable_cpu
-#define x86_virt_is_enabled			kunit_x86_virt_is_enabled
+#define x86_virt_begin_emergency		kunit_x86_virt_begin_emergency
 
 #include <kunit/test.h>
 
@@ -810,6 +810,28 @@ static void __init x86_virt_emergency(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, x86_virt_is_enabled());
 }
 
+/* From its beginning on, CPUs that have virtualization disabled stay that way. */
+static void __init x86_virt_begin_emergency_test(struct kunit *test)
+{
+	const struct flavor *flavor = test->param_value;
+	struct sim_cpu before = *raw_cpu_ptr(&sim_cpu);
+
+	KUNIT_EXPECT_FALSE(test, x86_virt_begin_emergency());
+	KUNIT_EXPECT_TRUE(test, virt_rebooting);
+	KUNIT_EXPECT_EQ(test, -EBUSY, x86_virt_get_ref(flavor->feature));
+	expect_untouched(test, &before);
+	KUNIT_EXPECT_FALSE(test, x86_virt_is_enabled());
+
+	virt_rebooting = false;
+	x86_virt_get_ref(flavor->feature);
+	forget();
+	KUNIT_EXPECT_TRUE(test, x86_virt_begin_emergency());
+	KUNIT_EXPECT_EQ(test, 0, x86_virt_get_ref(flavor->feature));
+	x86_virt_put_ref(flavor->feature);
+	x86_virt_put_ref(flavor->feature);
+	expect_steps(test, flavor->disable, 0);
+}
+
 static void __init x86_virt_emergency_callback_test(struct kunit *test)
 {
 	const struct flavor *flavor = test->param_value;
@@ -1137,6 +1159,7 @@ static struct kunit_case __refdata x86_virt_hw_cases[] = {
 	KUNIT_CASE_PARAM(x86_virt_irqs, flavor_gen_params),
 	KUNIT_CASE_PARAM(x86_virt_cpus, flavor_gen_params),
 	KUNIT_CASE_PARAM(x86_virt_is_enabled_test, flavor_gen_params),
+	KUNIT_CASE_PARAM(x86_virt_begin_emergency_test, flavor_gen_params),
 	KUNIT_CASE_PARAM(x86_virt_conflict, flavor_gen_params),
 	KUNIT_CASE_PARAM(x86_virt_cpu_without_feature, flavor_gen_params),
 	KUNIT_CASE_PARAM(x86_virt_wrong_feature, flavor_gen_params),

@@ -9,6 +9,8 @@
 #include <ctype.h>
 #include <getopt.h>
 #include <sched.h>
+#include <signal.h>
+#include <sys/wait.h>
 
 #include <linux/align.h>
 #include <linux/sizes.h>
@@ -22,6 +24,7 @@ enum teardown_method {
 	METHOD_CLOSE,
 	METHOD_TERMINATE,
 	METHOD_PUNCH,
+	METHOD_KILLED,
 	NR_METHODS,
 };
 
@@ -29,6 +32,7 @@ static const char * const method_names[NR_METHODS] = {
 	[METHOD_CLOSE]		= "close",
 	[METHOD_TERMINATE]	= "terminate",
 	[METHOD_PUNCH]		= "punch",
+	[METHOD_KILLED]		= "killed",
 };
 
 static struct {
@@ -60,13 +64,15 @@ static void print_usage(const char *name)
 {
 	printf("usage: %s [options]\n"
 	       "\n"
-	       "Creates a TD, enters its vCPUs, takes its memory back by one of three methods,\n"
+	       "Creates a TD, enters its vCPUs, takes its memory back by one of these methods,\n"
 	       "and reports what that cost, as a JSON object.\n"
 	       "\n"
 	       " --method METHOD   close:     close all its file descriptors (default)\n"
 	       "                   terminate: KVM_TDX_TERMINATE_VM, then close\n"
 	       "                   punch:     punch holes into the guest_memfd while all vCPUs\n"
 	       "                              are in TDH.VP.ENTER, then close\n"
+	       "                   killed:    kill the process while all vCPUs are in\n"
+	       "                              TDH.VP.ENTER\n"
 	       " --cpus N|auto     Run on the first N of the allowed CPUs, or on all of them\n"
 	       "                   (default: auto).\n"
 	       " --vcpus N         vCPUs of the TD (default: 2).\n"
@@ -263,13 +269,59 @@ static void take_memory(struct tdx_td *td, struct tdx_vcpu_thread *threads)
 	tdx_td_close_memory(td);
 }
 
+static struct tdx_td *create_running_td(struct tdx_vcpu_thread *threads)
+{
+	struct tdx_td *td;
+
+	td = tdx_td_create(options.vcpus, options.size, options.init_size);
+	tdx_td_finalize(td);
+	start_vcpus(td, threads);
+	return td;
+}
+
+/* A process that has the TD, and does nothing. */
+static pid_t fork_vmm(struct tdx_vcpu_thread *threads)
+{
+	int ready[2], r;
+	pid_t pid;
+	char c = 0;
+
+	r = pipe(ready);
+	TEST_ASSERT(!r, __KVM_SYSCALL_ERROR("pipe()", r));
+
+	pid = fork();
+	TEST_ASSERT(pid >= 0, __KVM_SYSCALL_ERROR("fork()", pid));
+	if (!pid) {
+		create_running_td(threads);
+		TEST_ASSERT_EQ(write(ready[1], &c, 1), 1);
+		for (;;)
+			pause();
+	}
+
+	close(ready[1]);
+	TEST_ASSERT(read(ready[0], &c, 1) == 1, "The process with the TD died");
+	close(ready[0]);
+	return pid;
+}
+
+static void kill_vmm(pid_t pid)
+{
+	int status;
+
+	TEST_ASSERT(!kill(pid, SIGKILL), "Can't kill the process with the TD");
+	TEST_ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	TEST_ASSERT(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
+		    "The process with the TD ended by itself");
+}
+
 static void run(struct result *result)
 {
 	struct tdx_vcpu_thread *threads;
 	struct tdx_gauges before = {};
 	bool model = tdx_host_is_model();
 	struct timespec start;
-	struct tdx_td *td;
+	struct tdx_td *td = NULL;
+	pid_t vmm = 0;
 
 	if (model) {
 		before = tdx_gauges_read();
@@ -282,15 +334,17 @@ static void run(struct result *result)
 	threads = calloc(options.vcpus, sizeof(*threads));
 	TEST_ASSERT(threads, "No memory for %d threads", options.vcpus);
 
-	td = tdx_td_create(options.vcpus, options.size, options.init_size);
-	tdx_td_finalize(td);
-	result->private_pages = tdx_td_pages(td);
+	if (options.method == METHOD_KILLED)
+		vmm = fork_vmm(threads);
+	else
+		td = create_running_td(threads);
+
+	result->private_pages = options.size / PAGE_SIZE;
 	if (model)
 		TEST_ASSERT_EQ(tdx_gauges_read().private_pages -
 			       before.private_pages, result->private_pages);
 
-	start_vcpus(td, threads);
-	if (options.method != METHOD_PUNCH)
+	if (td && options.method != METHOD_PUNCH)
 		stop_vcpus(td, threads);
 
 	if (model) {
@@ -300,12 +354,16 @@ static void run(struct result *result)
 
 	/* Destroying the rest mostly means waiting for RCU grace periods. */
 	clock_gettime(CLOCK_MONOTONIC, &start);
-	take_memory(td, threads);
+	if (td)
+		take_memory(td, threads);
+	else
+		kill_vmm(vmm);
 	result->memory_wall_ns = timespec_to_ns(timespec_elapsed(start));
 	if (model)
 		result->memory_ticks = tdx_host_read(TDX_HOST_TICKS) -
 				       result->counts.ticks;
-	tdx_td_free(td);
+	if (td)
+		tdx_td_free(td);
 	result->wall_ns = timespec_to_ns(timespec_elapsed(start));
 
 	if (model) {

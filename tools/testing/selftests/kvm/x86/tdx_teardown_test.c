@@ -433,43 +433,8 @@ TDX_TEST(terminate_twice)
 
 	td = create_runnable_td();
 	tdx_vm_terminate(td->vm);
-	EXPECT_EQ(EIO, __tdx_vm_terminate(td->vm, NULL));
-	tdx_td_free(td);
-}
-
-TDX_TEST(ioctls_after_terminate)
-{
-	struct kvm_pre_fault_memory range;
-	struct kvm_vcpu *vcpu;
-	struct tdx_td *td;
-
-	if (skip_unless(_metadata, self, TERMINATE))
-		return;
-
-	td = create_runnable_td();
-	enter_vcpus(self, td);
-	tdx_vm_terminate(td->vm);
-
-	vcpu = td->vcpus[0];
-	range = (struct kvm_pre_fault_memory) {
-		.gpa = td->gpa,
-		.size = PAGE_SIZE,
-	};
-
-	EXPECT_EQ(-1, __vcpu_run(vcpu));
-	EXPECT_EQ(EIO, errno);
-	EXPECT_EQ(-1, __vcpu_ioctl(vcpu, KVM_PRE_FAULT_MEMORY, &range));
-	EXPECT_EQ(EIO, errno);
-	EXPECT_EQ(-1, __vcpu_ioctl(vcpu, KVM_GET_CPUID2, vcpu->cpuid));
-	EXPECT_EQ(EIO, errno);
-	EXPECT_EQ(EIO, __tdx_vcpu_ioctl(vcpu, KVM_TDX_GET_CPUID, 0,
-					vcpu->cpuid, NULL));
-	EXPECT_EQ(EIO, __tdx_vm_ioctl(td->vm, KVM_TDX_FINALIZE_VM, 0, NULL,
-				      NULL));
-	EXPECT_EQ(-1, __vm_ioctl(td->vm, KVM_CREATE_VCPU,
-				 (void *)(unsigned long)td->nr_vcpus));
-	EXPECT_EQ(EIO, errno);
-
+	EXPECT_EQ(0, __tdx_vm_terminate(td->vm, NULL));
+	EXPECT_EQ(0, __tdx_vm_terminate(td->vm, NULL));
 	tdx_td_free(td);
 }
 
@@ -664,9 +629,8 @@ static void write_free_memory(void)
 /* Make releasing the KeyID fail at the given SEAMCALL. */
 static struct tdx_td *fail_terminate(struct __test_metadata *_metadata,
 				     FIXTURE_DATA(tdx) * self,
-				     enum tdh_leaf leaf)
+				     enum tdh_leaf leaf, u64 status)
 {
-	const u64 status = TDX_STATUS_OPERAND_BUSY | TDX_STATUS_OPERAND_ID_TDR;
 	struct tdx_td *td = create_runnable_td();
 	u64 hw_error = 0;
 
@@ -677,24 +641,82 @@ static struct tdx_td *fail_terminate(struct __test_metadata *_metadata,
 	EXPECT_EQ(status, hw_error);
 	EXPECT_EQ(1, tdx_gauges_read().keyids_in_use -
 		     self->before.keyids_in_use);
+
+	/* The TD is dead nevertheless. */
+	EXPECT_EQ(-1, __vcpu_run(td->vcpus[0]));
+	EXPECT_EQ(EIO, errno);
 	return td;
 }
 
-/* KVM tries again when it destroys the VM, so that nothing is lost. */
-TDX_TEST(fault_vp_flush)
+/* In the order in which releasing the KeyID gets there. */
+static const struct {
+	enum tdh_leaf leaf;
+	u64 status;
+} release_faults[] = {
+	{ TDH_VP_FLUSH, TDX_STATUS_OPERAND_BUSY | TDX_STATUS_OPERAND_ID_TDR },
+	{ TDH_MNG_VPFLUSHDONE, TDX_STATUS_OPERAND_BUSY | TDX_STATUS_OPERAND_ID_TDR },
+	{ TDH_MNG_VPFLUSHDONE, TDX_STATUS_FLUSHVP_NOT_DONE },
+	{ TDH_PHYMEM_CACHE_WB, TDX_STATUS_OPERAND_BUSY },
+	{ TDH_MNG_KEY_FREEID, TDX_STATUS_OPERAND_BUSY | TDX_STATUS_OPERAND_ID_TDR },
+};
+
+/* Whatever has failed, asking again goes on from there, and nothing is lost. */
+TDX_TEST(fault_terminate_resumes)
 {
+	struct tdx_td *td;
+	int i;
+
 	if (skip_unless(_metadata, self, TERMINATE | MODEL))
 		return;
 
-	tdx_td_free(fail_terminate(_metadata, self, TDH_VP_FLUSH));
+	for (i = 0; i < ARRAY_SIZE(release_faults); i++) {
+		td = fail_terminate(_metadata, self, release_faults[i].leaf,
+				    release_faults[i].status);
+		EXPECT_EQ(0, __tdx_vm_terminate(td->vm, NULL));
+		EXPECT_EQ(self->before.keyids_in_use,
+			  tdx_gauges_read().keyids_in_use);
+		EXPECT_EQ(0, __tdx_vm_terminate(td->vm, NULL));
+		tdx_td_free(td);
+	}
 }
 
-TDX_TEST(fault_vpflushdone)
+/* The same if it fails again and again. */
+TDX_TEST(fault_terminate_resumes_late)
 {
+	u64 status = TDX_STATUS_OPERAND_BUSY | TDX_STATUS_OPERAND_ID_TDR;
+	struct tdx_td *td;
+	u64 hw_error;
+	int i;
+
 	if (skip_unless(_metadata, self, TERMINATE | MODEL))
 		return;
 
-	tdx_td_free(fail_terminate(_metadata, self, TDH_MNG_VPFLUSHDONE));
+	td = fail_terminate(_metadata, self, TDH_VP_FLUSH, status);
+	for (i = 0; i < ARRAY_SIZE(release_faults); i++) {
+		tdx_host_inject_fault(release_faults[i].leaf, 1, 1,
+				      release_faults[i].status);
+		EXPECT_EQ(EIO, __tdx_vm_terminate(td->vm, &hw_error));
+		EXPECT_EQ(release_faults[i].status, hw_error);
+	}
+	EXPECT_EQ(0, __tdx_vm_terminate(td->vm, NULL));
+	tdx_td_free(td);
+}
+
+/* KVM tries again when it destroys the VM, so that nothing is lost. */
+TDX_TEST(fault_before_blocked)
+{
+	int i;
+
+	if (skip_unless(_metadata, self, TERMINATE | MODEL))
+		return;
+
+	for (i = 0; i < ARRAY_SIZE(release_faults); i++) {
+		if (release_faults[i].leaf == TDH_PHYMEM_CACHE_WB)
+			break;
+		tdx_td_free(fail_terminate(_metadata, self,
+					   release_faults[i].leaf,
+					   release_faults[i].status));
+	}
 }
 
 /*
@@ -704,7 +726,8 @@ TDX_TEST(fault_vpflushdone)
 static void check_blocked(struct __test_metadata *_metadata,
 			  FIXTURE_DATA(tdx) * self, enum tdh_leaf leaf)
 {
-	struct tdx_td *td = fail_terminate(_metadata, self, leaf);
+	struct tdx_td *td = fail_terminate(_metadata, self, leaf,
+					   TDX_STATUS_OPERAND_BUSY);
 	u64 pages = tdx_td_pages(td);
 	struct tdx_gauges after;
 

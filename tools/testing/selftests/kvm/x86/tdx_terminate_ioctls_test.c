@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the ioctls of a VM, of its vCPUs and of its devices do after
+ * KVM_TDX_TERMINATE_VM: those that clean up work, all others fail with EIO.
+ */
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <linux/sizes.h>
+
+#include "kselftest_harness.h"
+#include "kvm_util.h"
+#include "processor.h"
+#include "tdx_util.h"
+
+#define TD_SIZE			SZ_1M
+#define TD_INIT_SIZE		SZ_64K
+
+#define SHARED_SLOT		5
+#define SHARED_GPA		SZ_1M
+#define OTHER_GPA		SZ_2M
+#define IRQFD_GSI		5
+#define IOEVENTFD_ADDR		0x500
+
+FIXTURE(terminated) {
+	struct tdx_td *td;
+	void *shared;
+	int eventfd;
+	int vfio_fd;		/* -1 if KVM has no VFIO device */
+};
+
+/* Returns 0 or an errno value. */
+static int do_ioctl(int fd, unsigned long cmd, void *arg)
+{
+	return ioctl(fd, cmd, arg) < 0 ? errno : 0;
+}
+
+static int set_slot(FIXTURE_DATA(terminated) * self, u32 slot, u64 gpa,
+		    u64 size)
+{
+	struct kvm_userspace_memory_region2 region = {
+		.slot = slot,
+		.guest_phys_addr = gpa,
+		.memory_size = size,
+		.userspace_addr = (uintptr_t)self->shared,
+	};
+
+	return do_ioctl(self->td->vm->fd, KVM_SET_USER_MEMORY_REGION2, &region);
+}
+
+static int set_irqfd(FIXTURE_DATA(terminated) * self, u32 flags)
+{
+	struct kvm_irqfd irqfd = {
+		.fd = self->eventfd,
+		.gsi = IRQFD_GSI,
+		.flags = flags,
+	};
+
+	return do_ioctl(self->td->vm->fd, KVM_IRQFD, &irqfd);
+}
+
+static int set_ioeventfd(FIXTURE_DATA(terminated) * self, u32 flags)
+{
+	struct kvm_ioeventfd ioeventfd = {
+		.fd = self->eventfd,
+		.addr = IOEVENTFD_ADDR,
+		.len = 4,
+		.flags = KVM_IOEVENTFD_FLAG_PIO | flags,
+	};
+
+	return do_ioctl(self->td->vm->fd, KVM_IOEVENTFD, &ioeventfd);
+}
+
+static int set_attributes(FIXTURE_DATA(terminated) * self, u64 gpa, u64 size,
+			  u64 attributes)
+{
+	struct kvm_memory_attributes attr = {
+		.address = gpa,
+		.size = size,
+		.attributes = attributes,
+	};
+
+	return do_ioctl(self->td->vm->fd, KVM_SET_MEMORY_ATTRIBUTES, &attr);
+}
+
+/* There is no VFIO file here, only something that isn't one. */
+static int set_vfio_file(FIXTURE_DATA(terminated) * self, u64 attr)
+{
+	s32 fd = self->eventfd;
+	struct kvm_device_attr device_attr = {
+		.group = KVM_DEV_VFIO_FILE,
+		.attr = attr,
+		.addr = (uintptr_t)&fd,
+	};
+
+	return do_ioctl(self->vfio_fd, KVM_SET_DEVICE_ATTR, &device_attr);
+}
+
+FIXTURE_SETUP(terminated)
+{
+	struct kvm_create_device vfio = { .type = KVM_DEV_TYPE_VFIO };
+
+	self->td = tdx_td_create(1, TD_SIZE, TD_INIT_SIZE);
+	tdx_td_finalize(self->td);
+
+	self->shared = kvm_mmap(SZ_64K, PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	self->eventfd = eventfd(0, EFD_CLOEXEC);
+	ASSERT_LE(0, self->eventfd);
+	self->vfio_fd = -1;
+	if (!do_ioctl(self->td->vm->fd, KVM_CREATE_DEVICE, &vfio))
+		self->vfio_fd = vfio.fd;
+
+	ASSERT_EQ(0, set_slot(self, SHARED_SLOT, SHARED_GPA, SZ_64K));
+	ASSERT_EQ(0, set_irqfd(self, 0));
+	ASSERT_EQ(0, set_ioeventfd(self, 0));
+
+	tdx_vm_terminate(self->td->vm);
+}
+
+FIXTURE_TEARDOWN(terminated)
+{
+	if (self->vfio_fd >= 0)
+		close(self->vfio_fd);
+	close(self->eventfd);
+	tdx_td_free(self->td);
+	kvm_munmap(self->shared, SZ_64K);
+}
+
+/* Arguments that the ioctls would accept, as far as they look at them. */
+static char buffer[SZ_64K];
+
+struct ioctl_case {
+	const char *name;
+	unsigned long cmd;
+	void *arg;
+};
+
+#define IOCTL(_cmd, _arg) { .name = #_cmd, .cmd = _cmd, .arg = _arg }
+
+TEST_F(terminated, vm)
+{
+	struct ioctl_case rejected[] = {
+		IOCTL(KVM_CREATE_VCPU, (void *)1),
+		IOCTL(KVM_ENABLE_CAP, buffer),
+		IOCTL(KVM_GET_DIRTY_LOG, buffer),
+		IOCTL(KVM_CREATE_DEVICE, buffer),
+		IOCTL(KVM_CREATE_GUEST_MEMFD, buffer),
+		IOCTL(KVM_SIGNAL_MSI, buffer),
+		IOCTL(KVM_SET_GSI_ROUTING, buffer),
+		IOCTL(KVM_IRQ_LINE, buffer),
+		IOCTL(KVM_GET_CLOCK, buffer),
+		IOCTL(KVM_SET_CLOCK, buffer),
+		IOCTL(KVM_SET_TSS_ADDR, (void *)0xfffbd000ul),
+		IOCTL(KVM_SET_IDENTITY_MAP_ADDR, buffer),
+		IOCTL(KVM_GET_IRQCHIP, buffer),
+		IOCTL(KVM_MEMORY_ENCRYPT_REG_REGION, buffer),
+		IOCTL(KVM_GET_STATS_FD, NULL),
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(rejected); i++) {
+		EXPECT_EQ(EIO, do_ioctl(self->td->vm->fd, rejected[i].cmd,
+					rejected[i].arg))
+			TH_LOG("%s", rejected[i].name);
+	}
+
+	EXPECT_LE(0, ioctl(self->td->vm->fd, KVM_CHECK_EXTENSION,
+			   KVM_CAP_MAX_VCPUS));
+}
+
+TEST_F(terminated, sub_ioctls)
+{
+	struct kvm_vm *vm = self->td->vm;
+
+	EXPECT_EQ(EIO, __tdx_vm_ioctl(vm, KVM_TDX_CAPABILITIES, 0, buffer, NULL));
+	EXPECT_EQ(EIO, __tdx_vm_ioctl(vm, KVM_TDX_INIT_VM, 0, buffer, NULL));
+	EXPECT_EQ(EIO, __tdx_vm_ioctl(vm, KVM_TDX_FINALIZE_VM, 0, NULL, NULL));
+	EXPECT_EQ(0, __tdx_vm_ioctl(vm, KVM_TDX_TERMINATE_VM, 0, NULL, NULL));
+	EXPECT_EQ(EINVAL, __tdx_vm_ioctl(vm, KVM_TDX_TERMINATE_VM, 1, NULL, NULL));
+}
+
+TEST_F(terminated, vcpu)
+{
+	struct kvm_pre_fault_memory range = {
+		.gpa = self->td->gpa,
+		.size = PAGE_SIZE,
+	};
+	struct kvm_vcpu *vcpu = self->td->vcpus[0];
+	struct ioctl_case rejected[] = {
+		IOCTL(KVM_RUN, NULL),
+		IOCTL(KVM_GET_REGS, buffer),
+		IOCTL(KVM_SET_REGS, buffer),
+		IOCTL(KVM_GET_SREGS, buffer),
+		IOCTL(KVM_GET_MP_STATE, buffer),
+		IOCTL(KVM_SET_MP_STATE, buffer),
+		IOCTL(KVM_GET_FPU, buffer),
+		IOCTL(KVM_GET_LAPIC, buffer),
+		IOCTL(KVM_GET_MSRS, buffer),
+		IOCTL(KVM_GET_CPUID2, buffer),
+		IOCTL(KVM_GET_VCPU_EVENTS, buffer),
+		IOCTL(KVM_NMI, NULL),
+		IOCTL(KVM_PRE_FAULT_MEMORY, &range),
+		IOCTL(KVM_GET_STATS_FD, NULL),
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(rejected); i++) {
+		EXPECT_EQ(EIO, do_ioctl(vcpu->fd, rejected[i].cmd,
+					rejected[i].arg))
+			TH_LOG("%s", rejected[i].name);
+	}
+
+	EXPECT_EQ(EIO, __tdx_vcpu_ioctl(vcpu, KVM_TDX_INIT_VCPU, 0, NULL, NULL));
+	EXPECT_EQ(EIO, __tdx_vcpu_ioctl(vcpu, KVM_TDX_INIT_MEM_REGION, 0,
+					buffer, NULL));
+	EXPECT_EQ(EIO, __tdx_vcpu_ioctl(vcpu, KVM_TDX_GET_CPUID, 0, buffer,
+					NULL));
+}
+
+TEST_F(terminated, memory_slots)
+{
+	/* Neither create, nor move. */
+	EXPECT_EQ(EIO, set_slot(self, SHARED_SLOT + 1, OTHER_GPA, SZ_64K));
+	EXPECT_EQ(EIO, set_slot(self, SHARED_SLOT, OTHER_GPA, SZ_64K));
+
+	EXPECT_EQ(0, set_slot(self, SHARED_SLOT, 0, 0));
+	EXPECT_EQ(EIO, set_slot(self, SHARED_SLOT, SHARED_GPA, SZ_64K));
+	/* Gone is gone. */
+	EXPECT_EQ(EINVAL, set_slot(self, SHARED_SLOT, 0, 0));
+}
+
+TEST_F(terminated, private_memory_slot)
+{
+	EXPECT_EQ(0, set_slot(self, TDX_MEMSLOT, 0, 0));
+}
+
+TEST_F(terminated, memory_attributes)
+{
+	u64 gpa = self->td->gpa;
+
+	EXPECT_EQ(0, set_attributes(self, gpa, SZ_64K, 0));
+	EXPECT_EQ(0, set_attributes(self, gpa, SZ_64K,
+				    KVM_MEMORY_ATTRIBUTE_PRIVATE));
+	EXPECT_EQ(0, set_attributes(self, gpa, TD_SIZE, 0));
+}
+
+TEST_F(terminated, irqfd)
+{
+	EXPECT_EQ(EIO, set_irqfd(self, 0));
+	EXPECT_EQ(0, set_irqfd(self, KVM_IRQFD_FLAG_DEASSIGN));
+}
+
+TEST_F(terminated, ioeventfd)
+{
+	EXPECT_EQ(EIO, set_ioeventfd(self, 0));
+	EXPECT_EQ(0, set_ioeventfd(self, KVM_IOEVENTFD_FLAG_DEASSIGN));
+	EXPECT_EQ(ENOENT, set_ioeventfd(self, KVM_IOEVENTFD_FLAG_DEASSIGN));
+}
+
+TEST_F(terminated, vfio_device)
+{
+	struct kvm_device_attr attr = {
+		.group = KVM_DEV_VFIO_FILE,
+		.attr = KVM_DEV_VFIO_FILE_DEL,
+	};
+
+	if (self->vfio_fd < 0)
+		SKIP(return, "KVM has no VFIO device");
+
+	EXPECT_EQ(EIO, set_vfio_file(self, KVM_DEV_VFIO_FILE_ADD));
+	EXPECT_EQ(ENOENT, set_vfio_file(self, KVM_DEV_VFIO_FILE_DEL));
+	EXPECT_EQ(EIO, do_ioctl(self->vfio_fd, KVM_HAS_DEVICE_ATTR, &attr));
+	EXPECT_EQ(EIO, do_ioctl(self->vfio_fd, KVM_GET_DEVICE_ATTR, &attr));
+}
+
+int main(int argc, char *argv[])
+{
+	struct kvm_vm *vm;
+	bool can_terminate;
+
+	TEST_REQUIRE(is_tdx_supported());
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_MEMORY_ATTRIBUTES));
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY));
+
+	vm = tdx_vm_create();
+	can_terminate = tdx_vm_can_terminate(vm);
+	kvm_vm_free(vm);
+	__TEST_REQUIRE(can_terminate, "KVM_TDX_TERMINATE_VM is not supported");
+
+	return test_harness_run(argc, argv);
+}
