@@ -48,8 +48,9 @@ kernel: tree
 	@$(STEP) kernel 'patched kernel, some minutes when cold' "$(SPACE)" \
 		scripts/kernel $(BUILD)/linux-6.18 $(BUILD)/kernel
 
-SELFTESTS := x86/tdx_teardown_test x86/tdx_teardown_bench x86/state_test \
-	x86/set_sregs_test pre_fault_memory_test
+SELFTESTS := x86/tdx_teardown_test x86/tdx_terminate_ioctls_test \
+	x86/tdx_teardown_bench x86/state_test x86/set_sregs_test \
+	pre_fault_memory_test
 
 .PHONY: selftests
 selftests: kernel
