@@ -130,6 +130,8 @@ static bool sim_virt_is_off(struct sim_cpu *cpu)
 	return !cpu->vmx_operation && cpu->gif && !(cpu->efer & EFER_SVME);
 }
 
+static bool x86_virt_is_enabled(void);
+
 static void sim_nmi(void)
 {
 	sim.nmi_raised = true;
