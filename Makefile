@@ -10,10 +10,12 @@ SPACE := df -h build; 'make clean' removes what has been built
 help:
 	@echo 'run      tear TDs down on the emulated host and compare (./run)'
 	@echo 'check    every test (./check)'
+	@echo 'full     the long tests (./check --full); SHARDS=, FRESH=1'
 	@echo 'tree     build/linux-6.18: the base and one commit a patch, to work in'
 	@echo 'refresh  write the commits of build/linux-6.18 and build/bochs-3.0 back'
 	@echo 'series   build/series, for git am; SIGNOFF=1 signs it off'
 	@echo 'kernel   build/kernel: the patched test kernel'
+	@echo 'debug-kernel  build/debug-kernel: the same with lockdep and other checks'
 	@echo 'host     the emulated TDX host: TDX module model, Bochs with SEAM'
 	@echo 'kunit    the KUnit suite of the virt core, in QEMU'
 	@echo 'mutations  show that the tests notice deliberate defects (5 minutes)'
@@ -48,14 +50,30 @@ kernel: tree
 	@$(STEP) kernel 'patched kernel, some minutes when cold' "$(SPACE)" \
 		scripts/kernel $(BUILD)/linux-6.18 $(BUILD)/kernel
 
+.PHONY: debug-kernel
+debug-kernel: tree
+	@$(STEP) debug-kernel 'the same with lockdep and other checks' "$(SPACE)" \
+		env FRAGMENT=tools/testing/tdx-host/boot/debug.config \
+		scripts/kernel $(BUILD)/linux-6.18 $(BUILD)/debug-kernel
+
 SELFTESTS := x86/tdx_teardown_test x86/tdx_terminate_ioctls_test \
 	x86/tdx_teardown_bench x86/state_test x86/set_sregs_test \
-	pre_fault_memory_test
+	pre_fault_memory_test hardware_disable_test
 
 .PHONY: selftests
 selftests: kernel
 	@$(STEP) selftests 'KVM selftests' '' scripts/selftests \
 		$(BUILD)/linux-6.18 $(BUILD)/kernel $(BUILD)/selftests $(SELFTESTS)
+
+# What the boot tests run besides.
+PROGRAMS := $(BUILD)/programs/spin $(BUILD)/programs/kexec
+
+.PHONY: programs
+programs: $(PROGRAMS)
+
+$(BUILD)/programs/%: tools/testing/tdx-host/tests/%.c
+	@mkdir -p $(@D)
+	@$(CC) -O2 -Wall -Wextra -Werror -static -pthread -o $@ $<
 
 .PHONY: host
 host: fetch
@@ -66,15 +84,19 @@ run: host selftests
 	@scripts/teardown
 
 .PHONY: check
-check: host selftests
+check: host selftests programs
 	@scripts/check
+
+.PHONY: full
+full: host selftests programs
+	@scripts/full $(if $(FRESH),--fresh) $(SHARDS)
 
 .PHONY: kunit
 kunit: tree
 	@scripts/kunit $(BUILD)/linux-6.18 $(BUILD)/kunit
 
 .PHONY: mutations
-mutations: host selftests
+mutations: host selftests programs
 	@scripts/mutations
 
 .PHONY: mutations-kunit

@@ -4,16 +4,26 @@
 
 . /ktap_helpers.sh
 
+# This vendor's KVM, and the parameter that makes it use TDX.
+if grep -q GenuineIntel /proc/cpuinfo; then
+	kvm=kvm_intel
+	tdx=tdx=1
+else
+	kvm=kvm_amd
+	tdx=
+fi
+cpus=/sys/devices/system/cpu
+
 # expect WHAT COMMAND...: a test that passes if COMMAND does.
 expect()
 {
-	local what=$1 output
+	local what=$1
 
 	shift
-	if output=$("$@" 2>&1); then
+	if "$@" >/tmp/expect 2>&1; then
 		ktap_test_pass "$what"
 	else
-		echo "$output" | sed 's/^/# /' | tail -n 20
+		sed 's/^/# /' /tmp/expect | tail -n 20
 		ktap_test_fail "$what"
 	fi
 }
@@ -55,30 +65,81 @@ cycle_cpus()
 	local cpu n
 
 	for n in 1 2 3; do
-		for cpu in /sys/devices/system/cpu/cpu[1-9]*; do
+		for cpu in $cpus/cpu[1-9]*; do
 			echo 0 >"$cpu/online" || return
 			[ "$(cat "$cpu/online")" = 0 ] || return
 		done
-		for cpu in /sys/devices/system/cpu/cpu[1-9]*; do
+		for cpu in $cpus/cpu[1-9]*; do
 			echo 1 >"$cpu/online" || return
 			[ "$(cat "$cpu/online")" = 1 ] || return
 		done
 	done
 }
 
-# vm_on_every_cpu: an ordinary VM runs on each CPU.
+# vm_on_every_cpu: an ordinary VM runs on each CPU that is online.
 vm_on_every_cpu()
 {
-	local cpu
+	local cpu n
 
-	for cpu in $(seq 0 $(($(nproc) - 1))); do
-		taskset "$(printf '%x' $((1 << cpu)))" /set_sregs_test || return
+	for cpu in $cpus/cpu[0-9]*; do
+		[ "$(cat "$cpu/online" 2>/dev/null)" != 0 ] || continue
+		n=${cpu##*/cpu}
+		taskset "$(printf '%x' $((1 << n)))" /set_sregs_test || return
 	done
 }
 
 reload()
 {
 	modprobe -r "$1" && modprobe "$@"
+}
+
+# random N: a number from 0 to N - 1 in $random, the same ones for each $seed.
+random()
+{
+	seed=$(((seed * 1103515245 + 12345) & 0x7fffffff))
+	random=$(((seed >> 8) % $1))
+}
+
+# wait_for TEXT FILE PID: until the program PID has printed TEXT to FILE.
+wait_for()
+{
+	while ! grep -q "$1" "$2"; do
+		kill -0 "$3" || { cat "$2"; return 1; }
+		usleep 10000
+	done
+}
+
+# An ordinary VM with a vCPU for each CPU, in the background.
+start_vm()
+{
+	spin "$(nproc)" >/tmp/vm 2>&1 &
+	vm=$!
+	wait_for running /tmp/vm $vm
+}
+
+# It fails if the vCPUs do not run any more.
+stop_vm()
+{
+	kill $vm && wait $vm || { cat /tmp/vm; return 1; }
+}
+
+# A TD whose vCPUs are in the guest, in the background.
+start_td()
+{
+	mkfifo /tmp/hold
+	tdx_teardown_bench --hold --mib 4 --vcpus "$(nproc)" </tmp/hold >/tmp/td 2>&1 &
+	td=$!
+	exec 3>/tmp/hold
+	wait_for holding /tmp/td $td
+}
+
+# It fails if the vCPUs cannot enter the guest any more.
+stop_td()
+{
+	exec 3>&-
+	rm /tmp/hold
+	wait $td || { cat /tmp/td; return 1; }
+	td=
 }
 
 finish()

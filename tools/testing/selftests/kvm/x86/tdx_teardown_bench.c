@@ -42,6 +42,7 @@ static struct {
 	u64 size;		/* bytes */
 	u64 init_size;		/* bytes */
 	u64 punch_size;		/* bytes */
+	bool hold;
 	const char *json;	/* file name, or NULL for stdout */
 } options = {
 	.vcpus = 2,
@@ -81,6 +82,8 @@ static void print_usage(const char *name)
 	       "                   is mapped by KVM_PRE_FAULT_MEMORY (default: 1/8).  0 stands\n"
 	       "                   for one page, that with the reset vector.\n"
 	       " --punch-kib N     Size of a hole in KiB (default: 2048).\n"
+	       " --hold            Tell when the vCPUs are in the guest, and leave them there until\n"
+	       "                   the end of the standard input.\n"
 	       " --json FILE       Write the JSON object to FILE (default: standard output).\n"
 	       " --help            Show this.\n",
 	       name);
@@ -114,7 +117,8 @@ static u64 parse_number(const char *option, const char *arg, u64 min, u64 max)
 
 static void parse_options(int argc, char *argv[])
 {
-	enum { METHOD = 1, CPUS, VCPUS, MIB, INIT_MIB, PUNCH_KIB, JSON, HELP };
+	enum { METHOD = 1, CPUS, VCPUS, MIB, INIT_MIB, PUNCH_KIB, HOLD, JSON,
+	       HELP };
 	static const struct option long_options[] = {
 		{ "method",	required_argument, NULL, METHOD },
 		{ "cpus",	required_argument, NULL, CPUS },
@@ -122,6 +126,7 @@ static void parse_options(int argc, char *argv[])
 		{ "mib",	required_argument, NULL, MIB },
 		{ "init-mib",	required_argument, NULL, INIT_MIB },
 		{ "punch-kib",	required_argument, NULL, PUNCH_KIB },
+		{ "hold",	no_argument, NULL, HOLD },
 		{ "json",	required_argument, NULL, JSON },
 		{ "help",	no_argument, NULL, HELP },
 		{ },
@@ -163,6 +168,9 @@ static void parse_options(int argc, char *argv[])
 		case PUNCH_KIB:
 			options.punch_size = parse_number("punch-kib", optarg,
 							  4, SZ_1G) * SZ_1K;
+			break;
+		case HOLD:
+			options.hold = true;
 			break;
 		case JSON:
 			options.json = optarg;
@@ -229,6 +237,23 @@ static void stop_vcpus(struct tdx_td *td, struct tdx_vcpu_thread *threads)
 		TEST_ASSERT(r == EINTR, "KVM_RUN of vCPU %d failed: %s", i,
 			    strerror(r));
 	}
+}
+
+/*
+ * The vCPUs have to be able to enter the guest again, on whatever CPUs.  Those of
+ * another process, i.e. without @td, are out of reach.
+ */
+static void hold(struct tdx_td *td, struct tdx_vcpu_thread *threads)
+{
+	printf("holding\n");
+	fflush(stdout);
+	while (getchar() != EOF)
+		;
+
+	if (!td)
+		return;
+	stop_vcpus(td, threads);
+	start_vcpus(td, threads);
 }
 
 static void punch_range(struct tdx_td *td, u64 start, u64 end)
@@ -344,6 +369,8 @@ static void run(struct result *result)
 		TEST_ASSERT_EQ(tdx_gauges_read().private_pages -
 			       before.private_pages, result->private_pages);
 
+	if (options.hold)
+		hold(td, threads);
 	if (td && options.method != METHOD_PUNCH)
 		stop_vcpus(td, threads);
 

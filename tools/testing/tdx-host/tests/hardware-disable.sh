@@ -1,0 +1,39 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# hardware-disable.sh COUNT: hardware_disable_test, with virtualization enabled only
+# while there are VMs.  It makes 512 of them and has no shorter form, so it is cut
+# off after about COUNT VMs.
+
+. /lib.sh
+
+TASKS_OF_A_VM=70
+
+forks()
+{
+	sed -n 's/^processes //p' /proc/stat
+}
+
+run()
+{
+	local end test
+
+	end=$(($(forks) + $1 * TASKS_OF_A_VM))
+	/hardware_disable_test &
+	test=$!
+	while kill -0 $test && [ "$(forks)" -lt $end ]; do
+		usleep 10000
+	done
+	if kill $test; then
+		killall hardware_disable_test
+		wait $test || return 0
+	fi
+	wait $test
+}
+
+ktap_print_header
+expect "KVM enables virtualization on demand" modprobe kvm enable_virt_at_load=0
+expect "$kvm loads" modprobe $kvm $tdx
+expect "hardware_disable_test" run "${1:-10}"
+expect "an ordinary VM runs on every CPU" vm_on_every_cpu
+expect "$kvm unloads" modprobe -r $kvm
+finish

@@ -1,0 +1,34 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# Booted with maxcpus=1 or nosmt: the TDX module, which wants to see all CPUs, says
+# so; KVM works on the CPUs that come online later.
+
+. /lib.sh
+
+online_the_rest()
+{
+	local cpu
+
+	echo on 2>/dev/null >$cpus/smt/control
+	for cpu in $cpus/cpu[1-9]*/online; do
+		[ "$(cat "$cpu")" = 1 ] || echo 1 >"$cpu" || return
+	done
+}
+
+present=$(ls -d $cpus/cpu[0-9]* | wc -l)
+
+ktap_print_header
+expect "only a part of the $present CPUs is online" [ "$(nproc)" -lt "$present" ]
+if said 'virt/tdx: BIOS enabled'; then
+	expect "the TDX module misses CPUs" said "only $(nproc) of $present CPUs are online"
+fi
+expect "$kvm loads" modprobe $kvm $tdx
+expect "an ordinary VM runs on every CPU" vm_on_every_cpu
+expect "the other CPUs come online" online_the_rest
+expect "all CPUs are online" [ "$(nproc)" = "$present" ]
+expect "an ordinary VM runs on every CPU" vm_on_every_cpu
+expect "$kvm reloads" reload $kvm $tdx
+expect "an ordinary VM runs on every CPU after that" vm_on_every_cpu
+expect "CPUs go offline and online" cycle_cpus
+expect "$kvm unloads" modprobe -r $kvm
+finish
