@@ -65,15 +65,11 @@ selftests: kernel
 	@$(STEP) selftests 'KVM selftests' '' scripts/selftests \
 		$(BUILD)/linux-6.18 $(BUILD)/kernel $(BUILD)/selftests $(SELFTESTS)
 
-# What the boot tests run besides.
-PROGRAMS := $(BUILD)/programs/spin $(BUILD)/programs/kexec
-
-.PHONY: programs
-programs: $(PROGRAMS)
-
-$(BUILD)/programs/%: tools/testing/tdx-host/tests/%.c
-	@mkdir -p $(@D)
-	@$(CC) -O2 -Wall -Wextra -Werror -static -pthread -o $@ $<
+.PHONY: host-tests
+host-tests: selftests
+	@$(STEP) host-tests 'programs and module of the boot tests' '' \
+		$(MAKE) -C tools/testing/tdx-host/tests O=$(BUILD)/host-tests \
+		TREE=$(BUILD)/linux-6.18 KERNEL=$(BUILD)/kernel
 
 .PHONY: host
 host: fetch
@@ -84,11 +80,11 @@ run: host selftests
 	@scripts/teardown
 
 .PHONY: check
-check: host selftests programs
+check: host host-tests
 	@scripts/check
 
 .PHONY: full
-full: host selftests programs
+full: host host-tests
 	@scripts/full $(if $(FRESH),--fresh) $(SHARDS)
 
 .PHONY: kunit
@@ -96,7 +92,7 @@ kunit: tree
 	@scripts/kunit $(BUILD)/linux-6.18 $(BUILD)/kunit
 
 .PHONY: mutations
-mutations: host selftests programs
+mutations: host host-tests
 	@scripts/mutations
 
 .PHONY: mutations-kunit

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# Booted with maxcpus=1 or nosmt: the TDX module, which wants to see all CPUs, says
-# so; KVM works on the CPUs that come online later.
+# Booted with maxcpus=1 or nosmt: KVM works on the CPUs that come online later, and
+# TDX once all of them have.
 
 . /lib.sh
 
@@ -20,7 +20,7 @@ present=$(ls -d $cpus/cpu[0-9]* | wc -l)
 ktap_print_header
 expect "only a part of the $present CPUs is online" [ "$(nproc)" -lt "$present" ]
 if said 'virt/tdx: BIOS enabled'; then
-	expect "the TDX module misses CPUs" said "only $(nproc) of $present CPUs are online"
+	expect "the CPUs that are missing are named" said 'virt/tdx: CPUs [0-9,-]* are offline'
 fi
 expect "$kvm loads" modprobe $kvm $tdx
 expect "an ordinary VM runs on every CPU" vm_on_every_cpu
@@ -28,6 +28,7 @@ expect "the other CPUs come online" online_the_rest
 expect "all CPUs are online" [ "$(nproc)" = "$present" ]
 expect "an ordinary VM runs on every CPU" vm_on_every_cpu
 expect "$kvm reloads" reload $kvm $tdx
+[ -z "$tdx" ] || expect "it runs with TDX" parameter $kvm tdx Y
 expect "an ordinary VM runs on every CPU after that" vm_on_every_cpu
 expect "CPUs go offline and online" cycle_cpus
 expect "$kvm unloads" modprobe -r $kvm

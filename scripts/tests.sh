@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Sourced after lib.sh by what runs tests: $tap/GROUP/NN-NAME.log and .status are
+# the results, for scripts/ktap.
+
+host=$top/tools/testing/tdx-host
+tests=$host/tests
+tree=$build/linux-6.18
+selftests=$build/selftests
+helpers=$tree/tools/testing/selftests/kselftest/ktap_helpers.sh
+tap=$results/tap
+count=0
+parallel=1		# tests at a time
+
+# run_test GROUP NAME COMMAND...: a failure is recorded, and the next test runs.
+run_test()
+{
+	local group=$1 name=$2 file
+
+	shift 2
+	count=$((count + 1))
+	printf -v file '%s/%s/%02d-%s' "$tap" "$group" "$count" "$name"
+	mkdir -p "${file%/*}"
+	if ((parallel == 1)); then
+		one_test "$group" "$name" "$file" "$@"
+		return
+	fi
+	while (($(jobs -pr | wc -l) >= parallel)); do
+		wait -n || true
+	done
+	one_test "$group" "$name" "$file" "$@" &
+}
+
+one_test()
+{
+	local group=$1 name=$2 file=$3 status=0 start line
+
+	shift 3
+	start=$(date +%s)
+	printf -v line '[%6s] %-7s %-55s ' "$(clock $((start - TDX_T0)))" "$group" "$name"
+	# Lines of tests that run at the same time must not mix.
+	((parallel > 1)) || { printf '%s' "$line"; line=; }
+	"$@" >"$file.log" 2>&1 </dev/null || status=$?
+	echo "$status" >"$file.status"
+	cp "$file.log" "$logs/$group-$name.log"
+	case $status in
+	0)	line+='ok   ' ;;
+	4)	line+='skip ' ;;
+	*)	line+='FAIL ' ;;
+	esac
+	printf '%s%6s\n' "$line" "$(clock $(($(date +%s) - start)))"
+	if ((status != 0 && status != 4)); then
+		{ grep -a -E '^(not ok|tdx-host:)' "$file.log" || tail -n 5 "$file.log"; } |
+			head -n 12 | sed 's/^/         /'
+		echo "         log: ${logs#"$PWD"/}/$group-$name.log"
+	fi
+}
+
+# boot GROUP NAME OPTION... FILE... -- COMMAND...
+boot()
+{
+	local group=$1 name=$2
+
+	shift 2
+	run_test "$group" "$name" "$host/run" --results "$results/$group-$name" "$@"
+}
+
+# host_script 'SCRIPT ARG...' OPTION... FILE...: a script of $tests on the host.
+host_script()
+{
+	local command=$1
+
+	shift
+	# shellcheck disable=SC2086 # words
+	"$host/run" --no-kvm "$@" "$tests/${command%% *}" "$tests/lib.sh" "$helpers" \
+		"$build"/host-tests/{spin,kexec} "$selftests"/x86/{state_test,set_sregs_test} \
+		"$selftests/x86/tdx_teardown_bench" "$selftests/pre_fault_memory_test" \
+		-- sh /$command
+}
+
+# host_restart reset|kexec|panic loaded|unloaded KERNEL OPTION...: tests/restart.sh.
+host_restart()
+{
+	local how=$1 state=$2 kernel=$3 expect=() boots=(--boots 2)
+
+	shift 3
+	# The BIOS of Bochs does not find its CD again.
+	[[ $how != reset || " $* " == *' epyc '* ]] || boots=(--expect-reset)
+	[[ $how != panic ]] ||
+		expect=(--expect 'Kernel panic - not syncing: sysrq triggered crash=1')
+	host_script "restart.sh $how $state" "${boots[@]}" "${expect[@]}" "$@" \
+		--kernel "$kernel" --append crashkernel=256M "$kernel/arch/x86/boot/bzImage"
+}
+
+# script GROUP NAME and what host_script takes.
+script()
+{
+	local group=$1 name=$2 command=$3
+
+	shift 3
+	run_test "$group" "$name" host_script "$command" --results "$results/$group-$name" "$@"
+}
+
+# restart GROUP NAME and what host_restart takes.
+restart()
+{
+	local group=$1 name=$2 what=("${@:3:3}")
+
+	shift 5
+	run_test "$group" "$name" host_restart "${what[@]}" --results "$results/$group-$name" "$@"
+}
