@@ -21,14 +21,19 @@ ktap_print_header
 expect "only a part of the $present CPUs is online" [ "$(nproc)" -lt "$present" ]
 if said 'virt/tdx: BIOS enabled'; then
 	expect "the CPUs that are missing are named" said 'virt/tdx: CPUs [0-9,-]* are offline'
+	refuse "no PAMT was allocated" said 'allocated for PAMT'
 fi
 expect "$kvm loads" modprobe $kvm $tdx
+[ -z "$tdx" ] || expect "it runs without TDX" parameter $kvm tdx N
 expect "an ordinary VM runs on every CPU" vm_on_every_cpu
 expect "the other CPUs come online" online_the_rest
 expect "all CPUs are online" [ "$(nproc)" = "$present" ]
 expect "an ordinary VM runs on every CPU" vm_on_every_cpu
 expect "$kvm reloads" reload $kvm $tdx
-[ -z "$tdx" ] || expect "it runs with TDX" parameter $kvm tdx Y
+if [ -n "$tdx" ]; then
+	expect "it runs with TDX" parameter $kvm tdx Y
+	expect "a TD is torn down" selftest tdx_teardown_bench --method terminate --mib 4
+fi
 expect "an ordinary VM runs on every CPU after that" vm_on_every_cpu
 expect "CPUs go offline and online" cycle_cpus
 expect "$kvm unloads" modprobe -r $kvm
