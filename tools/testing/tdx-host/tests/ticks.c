@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * ticks SYMBOL... -- COMMAND ARG...: run COMMAND, and print how often it had the
+ * kernel call each function SYMBOL, and how many ticks of the emulated host that
+ * took, from the entry to the return of the outermost call.
+ */
+#include <cpuid.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tdx_host_model.h"
+
+static unsigned long command(unsigned int number, unsigned long arg1,
+			     unsigned long arg2)
+{
+	unsigned long a = TDX_HOST_CPUID_CMD, b = arg1, c = number, d = arg2;
+
+	asm volatile("cpuid" : "+a"(a), "+b"(b), "+c"(c), "+d"(d) : "S"(0ul));
+	if (a) {
+		fprintf(stderr, "ticks: command %u failed (%lu)\n", number, a);
+		exit(1);
+	}
+	return c << 32 | (unsigned int)b;
+}
+
+static unsigned long address_of(const char *symbol)
+{
+	unsigned long address, found = 0;
+	char line[512], name[256];
+	FILE *f = fopen("/proc/kallsyms", "r");
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx %*c %255s", &address, name) == 2 &&
+		    !strcmp(name, symbol))
+			found = address;
+	}
+	if (!found) {
+		fprintf(stderr, "ticks: the kernel has no %s\n", symbol);
+		exit(1);
+	}
+	return found;
+}
+
+int main(int argc, char *argv[])
+{
+	unsigned int a, b, c, d;
+	int i, slots, status;
+	pid_t pid;
+
+	for (slots = 0; slots + 1 < argc && strcmp(argv[slots + 1], "--"); slots++)
+		;
+	if (slots + 2 >= argc || slots > TDX_HOST_MAX_WATCHES) {
+		fprintf(stderr, "usage: ticks SYMBOL... -- COMMAND ARG..., up to %d symbols\n",
+			TDX_HOST_MAX_WATCHES);
+		return 2;
+	}
+	__cpuid(TDX_HOST_CPUID_ID, a, b, c, d);
+	if (b != TDX_HOST_SIG_EBX || c != TDX_HOST_SIG_ECX || d != TDX_HOST_SIG_EDX) {
+		fprintf(stderr, "ticks: this is no emulated TDX host\n");
+		return 4;
+	}
+
+	for (i = 0; i < slots; i++)
+		command(TDX_HOST_WATCH, i, address_of(argv[i + 1]));
+	command(TDX_HOST_RESET, 0, 0);
+
+	pid = fork();
+	if (!pid) {
+		execvp(argv[slots + 2], argv + slots + 2);
+		_exit(127);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || status) {
+		fprintf(stderr, "ticks: %s failed\n", argv[slots + 2]);
+		return 1;
+	}
+	for (i = 0; i < slots; i++)
+		printf("%s %lu %lu\n", argv[i + 1],
+		       command(TDX_HOST_READ, TDX_HOST_WATCH_CALLS + i * 4, 0),
+		       command(TDX_HOST_READ, TDX_HOST_WATCH_TICKS + i * 4, 0));
+	return 0;
+}
