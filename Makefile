@@ -9,6 +9,7 @@ SPACE := df -h build; 'make clean' removes what has been built
 .PHONY: help
 help:
 	@echo 'run      tear TDs down on the emulated host and compare (./run)'
+	@echo 'sweep    the same for TDs of several sizes (./run --sweep)'
 	@echo 'check    every test (./check)'
 	@echo 'full     the long tests (./check --full); SHARDS=, FRESH=1'
 	@echo 'tree     build/linux-6.18: the base and one commit a patch, to work in'
@@ -78,6 +79,10 @@ host: fetch
 .PHONY: run
 run: host selftests
 	@scripts/teardown
+
+.PHONY: sweep
+sweep: host selftests
+	@scripts/sweep
 
 .PHONY: check
 check: host host-tests
