@@ -82,20 +82,21 @@ uint64_t tdm_page_get_free(struct call *c, uint64_t pa, enum operand_id op,
 }
 
 static void set_owned(struct tdx_module *m, const struct page_ref *ref,
-		      bool owned)
+		      const struct tdx_owner *owner)
 {
 	uint64_t size = level_size(ref->level);
 
 	if (!m->p.set_owned)
 		return;
 	for (uint64_t offset = 0; offset < size; offset += SZ_4K)
-		m->p.set_owned(m->p.ctx, ref->pa + offset, owned);
+		m->p.set_owned(m->p.ctx, ref->pa + offset, owner);
 }
 
 void tdm_page_assign(struct tdx_module *m, const struct page_ref *ref,
 		     enum page_type pt, struct td *td, void *object)
 {
 	uint64_t pages = level_size(ref->level) / SZ_4K;
+	struct tdx_owner owner = { td->pa, (uint16_t)td->hkid, (uint8_t)pt };
 	struct pamt_entry *e = ref->entry;
 
 	e->pt = (uint8_t)pt;
@@ -107,7 +108,7 @@ void tdm_page_assign(struct tdx_module *m, const struct page_ref *ref,
 	m->td_pages += pages;
 	if (pt == PT_REG)
 		m->td_private_pages += pages;
-	set_owned(m, ref, true);
+	set_owned(m, ref, &owner);
 }
 
 void tdm_page_release(struct tdx_module *m, const struct page_ref *ref)
@@ -124,7 +125,7 @@ void tdm_page_release(struct tdx_module *m, const struct page_ref *ref)
 	e->td = NULL;
 	e->object = NULL;
 	e->bepoch = 0;
-	set_owned(m, ref, false);
+	set_owned(m, ref, NULL);
 }
 
 void tdm_pamt_free(struct tdmr *t)

@@ -252,6 +252,7 @@ uint64_t tdm_sys_key_config(struct call *c)
 static void own_pamt(struct tdx_module *m, const struct range *pamt,
 		     uint64_t first, uint64_t nr)
 {
+	static const struct tdx_owner module = { .pt = PT_RSVD };
 	uint64_t offset = first * PAMT_ENTRY_SIZE;
 	uint64_t end = offset + nr * PAMT_ENTRY_SIZE;
 
@@ -259,7 +260,7 @@ static void own_pamt(struct tdx_module *m, const struct range *pamt,
 		return;
 	for (offset = (offset + SZ_4K - 1) & ~(SZ_4K - 1); offset < end;
 	     offset += SZ_4K)
-		m->p.set_owned(m->p.ctx, pamt->base + offset, true);
+		m->p.set_owned(m->p.ctx, pamt->base + offset, &module);
 }
 
 /* Entries start out as PT_NDA. */

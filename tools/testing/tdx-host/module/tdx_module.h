@@ -56,6 +56,18 @@ struct tdx_cpu {
 };
 
 /**
+ * struct tdx_owner - whose a 4 KiB frame is
+ * @tdr: physical address of the TD's TDR page; 0 for the module itself
+ * @keyid: the TD's KeyID when it got the frame; 0 for the module itself
+ * @pt: page type as TDH.PHYMEM.PAGE.RDMD reports it; 1 (PT_RSVD) for PAMT
+ */
+struct tdx_owner {
+	uint64_t tdr;
+	uint16_t keyid;
+	uint8_t pt;
+};
+
+/**
  * struct tdx_platform - what the model needs to know of, and do to, its host
  * @ctx: passed to every callback
  * @nr_lps: all LPs of the platform, present in the kernel or not; 1 to
@@ -70,8 +82,8 @@ struct tdx_cpu {
  * @cmrs: convertible memory, ascending and disjoint
  * @page: host pointer to the 4 KiB frame at @pa (4 KiB aligned, no KeyID), or
  *	NULL where there is no RAM
- * @set_owned: the 4 KiB frame at @pa is handed to a TD or to the module
- *	(@owned) or is given back; optional
+ * @set_owned: the 4 KiB frame at @pa is handed to @owner, or is given back
+ *	(NULL); optional
  * @random: a 64-bit number from the platform's seeded generator
  * @cpuid: native CPUID of the platform
  * @interrupt_pending: an unmasked external interrupt is deliverable on @lp
@@ -95,7 +107,8 @@ struct tdx_platform {
 	struct tdx_cmr cmrs[TDX_MAX_CMRS];
 
 	void *(*page)(void *ctx, uint64_t pa);
-	void (*set_owned)(void *ctx, uint64_t pa, bool owned);
+	void (*set_owned)(void *ctx, uint64_t pa,
+			  const struct tdx_owner *owner);
 	uint64_t (*random)(void *ctx);
 	void (*cpuid)(void *ctx, uint32_t leaf, uint32_t subleaf,
 		      uint32_t regs[4]);

@@ -3,8 +3,10 @@
 #define NEED_CPU_REG_SHORTCUTS 1
 #include "bochs.h"
 #include "cpu.h"
+#include "probe.h"
 #include "report.h"
 #include "pc_system.h"
+#include "tdx_module.h"
 #define LOG_THIS this->
 
 bx_report_c bx_report;
@@ -18,6 +20,9 @@ static const char *kind_name[BX_REPORT_KINDS] = {
   "blocked-init",
   "reset-blocked-init",
   "svme-off-gif-0",
+  "owned-load",
+  "owned-store",
+  "poison-load",
 };
 
 bx_report_c::bx_report_c() : nr_leaving(0)
@@ -35,7 +40,7 @@ bx_report_c::~bx_report_c()
 
 void bx_report_c::report(BX_CPU_C *cpu, bx_report_kind kind, const char *fmt, ...)
 {
-  char what[128];
+  char what[256];
   va_list ap;
 
   va_start(ap, fmt);
@@ -43,6 +48,10 @@ void bx_report_c::report(BX_CPU_C *cpu, bx_report_kind kind, const char *fmt, ..
   va_end(ap);
 
   count[kind]++;
+  if (! cpu) {
+    BX_ERROR(("%s: DMA: %s", kind_name[kind], what));
+    return;
+  }
   BX_ERROR(("%s: CPU %u, RIP " FMT_ADDRX64 ": %s", kind_name[kind],
             cpu->which_cpu(), (Bit64u) cpu->prev_rip, what));
 }
@@ -222,6 +231,63 @@ void bx_report_c::platform_reset(void)
     s->leaving = s->init_blocked = false;
   }
   nr_leaving = 0;
+}
+
+/////////////////////////////////////////////////////////////////////////
+// Memory of TDs
+/////////////////////////////////////////////////////////////////////////
+
+// The functions that called this one, if the kernel keeps frame pointers
+static const char *callers(BX_CPU_C *cpu)
+{
+  static char text[128];
+  unsigned len = 0;
+
+  text[0] = 0;
+  if (! cpu || ! cpu->long64_mode() || cpu->user_pl || cpu->in_vmx_guest) return text;
+
+  bx_address frame = cpu->gen_reg[BX_64BIT_REG_RBP].rrx;
+  for (unsigned n = 0; n < 5; n++) {
+    Bit64u next, return_addr;
+
+    if (! bx_peek(cpu, frame, &next) || ! bx_peek(cpu, frame + 8, &return_addr) ||
+        next <= frame) break;
+    len += snprintf(text + len, sizeof(text) - len, "%s" FMT_ADDRX64,
+                    n ? " < " : ", called by ", return_addr);
+    frame = next;
+  }
+  return text;
+}
+
+static const char *page_type(unsigned pt)
+{
+  switch(pt) {
+    case 1: return "PAMT";
+    case 3: return "private memory";
+    case 4: return "TDR";
+    case 5: return "TDCX";
+    case 6: return "TDVPR";
+    case 8: return "S-EPT";
+    default: return "memory";
+  }
+}
+
+void bx_report_c::owned_access(BX_CPU_C *cpu, bool write, const char *what, bx_phy_address addr,
+                               unsigned len, const tdx_owner &owner)
+{
+  char of[64] = "the TDX module";
+
+  if (owner.tdr)
+    snprintf(of, sizeof(of), "the TD with TDR 0x" FMT_LL "x, KeyID %u", (Bit64u) owner.tdr, owner.keyid);
+  report(cpu, write ? BX_REPORT_OWNED_STORE : BX_REPORT_OWNED_LOAD,
+         "%s of %u bytes at 0x" FMT_PHY_ADDRX ": %s of %s%s", what, len, addr,
+         page_type(owner.pt), of, callers(cpu));
+}
+
+void bx_report_c::poison_consumed(BX_CPU_C *cpu, bx_phy_address line)
+{
+  report(cpu, BX_REPORT_POISON_LOAD, "load from the poisoned line at 0x" FMT_PHY_ADDRX "%s",
+         line, callers(cpu));
 }
 
 void bx_report_c::svme_cleared(BX_CPU_C *cpu)

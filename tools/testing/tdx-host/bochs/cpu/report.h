@@ -16,6 +16,7 @@
 #define BX_REPORT_H
 
 class BX_CPU_C;
+struct tdx_owner;
 
 enum bx_report_kind {
   BX_REPORT_VMXOFF_ACTIVE_VMCS,
@@ -26,6 +27,9 @@ enum bx_report_kind {
   BX_REPORT_BLOCKED_INIT,
   BX_REPORT_RESET_BLOCKED_INIT,
   BX_REPORT_SVME_OFF_GIF_0,
+  BX_REPORT_OWNED_LOAD,
+  BX_REPORT_OWNED_STORE,
+  BX_REPORT_POISON_LOAD,
   BX_REPORT_KINDS
 };
 
@@ -55,6 +59,12 @@ public:
   void init_delivered(BX_CPU_C *cpu);
 
   void svme_cleared(BX_CPU_C *cpu);
+
+  // An access to a frame that is not the host's, and a load of poison.  cpu is
+  // NULL for DMA, which has no poison.
+  void owned_access(BX_CPU_C *cpu, bool write, const char *what, bx_phy_address addr,
+                    unsigned len, const tdx_owner &owner);
+  void poison_consumed(BX_CPU_C *cpu, bx_phy_address line);
 
   // Of all CPUs, by whatever means.  They still are in the state before it.
   void platform_reset(void);

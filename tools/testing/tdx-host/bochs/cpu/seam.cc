@@ -24,6 +24,9 @@ static const Bit64u PCI_HOLE = 0xc0000000, PCI_HOLE_END = BX_CONST64(0x100000000
 
 static const unsigned MSR_KEYID_PARTITIONING = 0x87;
 
+// CPUID leaf 1 of the CPUs with the partial-write erratum, without the stepping
+static const Bit32u SAPPHIRE_RAPIDS = 0x806f0, EMERALD_RAPIDS = 0xc06f0;
+
 /////////////////////////////////////////////////////////////////////////
 // What the module asks of its platform
 /////////////////////////////////////////////////////////////////////////
@@ -40,9 +43,9 @@ static void *platform_page(void *ctx, uint64_t pa)
   return BX_MEM(0)->get_vector(pa);
 }
 
-static void platform_set_owned(void *ctx, uint64_t pa, bool owned)
+static void platform_set_owned(void *ctx, uint64_t pa, const struct tdx_owner *owner)
 {
-  bx_owned_pages.set_owned(pa, owned);
+  bx_owned_pages.set_owned(pa, owner);
 }
 
 // splitmix64
@@ -121,7 +124,7 @@ void bx_seam_c::reset(unsigned type)
   Bit64u seed = SIM->get_param_num(BXPN_TDX_SEED)->get64();
   random_state = seed;
   reset_counters();
-  bx_owned_pages.init(BX_MEM(0)->get_memory_len());
+  init_owned_pages();
 
   cpuid_function_t tsc;
   BX_CPU(0)->cpuid->get_cpuid_leaf(0x15, 0, &tsc);
@@ -135,6 +138,21 @@ void bx_seam_c::reset(unsigned type)
   }
   else
     BX_INFO(("no TDX module loaded, seed " FMT_LL "u", seed));
+}
+
+void bx_seam_c::init_owned_pages(void)
+{
+  bx_owned_pages.forget();
+  if (! SIM->get_param_bool(BXPN_TDX_OWNERSHIP)->get()) return;
+
+  cpuid_function_t version;
+  BX_CPU(0)->cpuid->get_cpuid_leaf(1, 0, &version);
+  Bit32u model = version.eax & 0x0fff0ff0;
+  bool has_erratum = model == SAPPHIRE_RAPIDS || model == EMERALD_RAPIDS;
+
+  if (has_erratum && ! BX_CPU(0)->has_machine_check_bank())
+    BX_FATAL(("tdx: the configurable MSRs lack a machine check bank (0x17a, 0x401 to 0x403)"));
+  bx_owned_pages.init(BX_MEM(0)->get_memory_len(), has_erratum);
 }
 
 void bx_seam_c::load_module(void)

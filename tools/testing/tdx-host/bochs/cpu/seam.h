@@ -31,6 +31,7 @@ public:
 
 private:
   void load_module(void);
+  void init_owned_pages(void);
   tdx_outcome account(const tdx_cpu &c, tdx_outcome outcome);
 
   unsigned command(Bit32u cmd, Bit64u rbx, Bit64u rdx, Bit64u rsi, Bit64u *result);

@@ -53,6 +53,18 @@ bool bx_seam_c::read_counter(Bit64u index, Bit64u *value) const
     }
   }
 
+  if (index >= TDX_HOST_WATCH_LONGEST && index < TDX_HOST_WATCH_LONGEST + 4 * TDX_HOST_MAX_WATCHES) {
+    unsigned slot = (index - TDX_HOST_WATCH_LONGEST) / 4;
+    const bx_probe_c::watch_t *w = &bx_probe.watch[slot];
+
+    switch(index - 4 * slot) {
+    case TDX_HOST_WATCH_LONGEST: *value = w->max_ticks; return true;
+    case TDX_HOST_WATCH_FIRST:   *value = w->last ? w->first - reset_ticks : 0; return true;
+    case TDX_HOST_WATCH_LAST:    *value = w->last ? w->last - reset_ticks : 0; return true;
+    default: return false;
+    }
+  }
+
   if (index >= TDX_HOST_REPORTS && index < TDX_HOST_REPORTS + TDX_HOST_REPORT_KINDS) {
     *value = bx_report.count[index - TDX_HOST_REPORTS];
     return true;
@@ -128,6 +140,23 @@ unsigned bx_seam_c::command(Bit32u cmd, Bit64u rbx, Bit64u rdx, Bit64u rsi, Bit6
     fault.status = rsi;
     if (fault.leaf != GET32L(rbx) || (fault.count && ! fault.nth)) return CONTROL_EINVAL;
     tdx_set_fault(module, &fault);
+    return CONTROL_OK;
+  }
+
+  case TDX_HOST_WATCH_LOCK:
+    if (rbx >= TDX_HOST_MAX_WATCHES || ! bx_probe.watch[rbx].addr || rdx >= rsi) return CONTROL_EINVAL;
+    bx_probe.set_lock_watch(rbx, rdx, rsi);
+    return CONTROL_OK;
+
+  case TDX_HOST_TRACE:
+    if (rbx >> TDX_HOST_MAX_WATCHES) return CONTROL_EINVAL;
+    bx_probe.set_trace(rbx);
+    return CONTROL_OK;
+
+  case TDX_HOST_OWNER: {
+    struct tdx_owner owner;
+    *result = bx_owned_pages.get_owner(rbx, &owner) ?
+      (Bit64u) owner.keyid << 52 | owner.tdr | owner.pt : 0;
     return CONTROL_OK;
   }
 

@@ -29,16 +29,19 @@ static void *cb_page(void *ctx, uint64_t pa)
 	return is_ram(pa) ? r->ram + pa : NULL;
 }
 
-static void cb_set_owned(void *ctx, uint64_t pa, bool owned)
+static void cb_set_owned(void *ctx, uint64_t pa, const struct tdx_owner *owner)
 {
+	static const struct tdx_owner host;
 	struct rig *r = ctx;
 
 	if (pa % SZ_4K || !is_ram(pa))
 		rig_fail("set_owned() of something that is no frame");
-	if (r->owned[pa / SZ_4K] == owned)
+	if (owner && !owner->pt)
+		rig_fail("set_owned() tells no page type");
+	if (!!r->owner[pa / SZ_4K].pt == !!owner)
 		rig_fail("set_owned() does not change the owner");
-	r->owned[pa / SZ_4K] = owned;
-	r->nr_owned += owned ? 1 : (uint64_t)-1;
+	r->owner[pa / SZ_4K] = owner ? *owner : host;
+	r->nr_owned += owner ? 1 : (uint64_t)-1;
 }
 
 static uint64_t cb_random(void *ctx)
@@ -154,8 +157,8 @@ struct rig *rig_new_with(const struct tdx_platform *platform)
 		abort();
 	r->ram = mmap(NULL, RIG_RAM_SIZE, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	r->owned = calloc(RIG_RAM_SIZE / SZ_4K, 1);
-	if (r->ram == MAP_FAILED || !r->owned)
+	r->owner = calloc(RIG_RAM_SIZE / SZ_4K, sizeof(*r->owner));
+	if (r->ram == MAP_FAILED || !r->owner)
 		abort();
 	for (unsigned int lp = 0; lp < RIG_LPS; lp++)
 		r->interrupt[lp] = -1;
@@ -182,7 +185,7 @@ void rig_free(struct rig *r)
 {
 	tdx_module_free(r->m);
 	munmap(r->ram, RIG_RAM_SIZE);
-	free(r->owned);
+	free(r->owner);
 	free(r);
 }
 
@@ -233,7 +236,7 @@ void rig_check(struct rig *r)
 	if (!tdx_check_invariants(r->m, why, sizeof(why)))
 		rig_fail(why);
 	for (uint64_t f = RIG_PAMT / SZ_4K; f < RIG_HOST_SIZE / SZ_4K; f++)
-		pamt += r->owned[f];
+		pamt += r->owner[f].pt != 0;
 	tdx_get_usage(r->m, &usage);
 	if (r->nr_owned != pamt + usage.td_pages)
 		rig_fail("owned frames are not the PAMT and the pages of TDs");

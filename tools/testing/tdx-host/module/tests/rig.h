@@ -44,7 +44,7 @@ struct rig {
 	struct tdx_platform p;
 	struct tdx_module *m;
 	uint8_t *ram;
-	uint8_t *owned;			/* one byte a frame */
+	struct tdx_owner *owner;	/* of each frame, PT 0: the host */
 	uint64_t nr_owned;
 	uint64_t next_frame;
 	uint64_t tsc;

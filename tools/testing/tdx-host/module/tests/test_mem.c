@@ -133,7 +133,7 @@ static void page_add(void **state)
 	expect(TDX_EPT_ENTRY_STATE_INCORRECT | 1,
 	       call(r, PAGE_ADD, 0, td.tdr, rig_frame(r), RIG_SOURCE));
 	expect_entry(r, page | LEAF_BITS | 7, 0, SEPT_MAPPED);
-	assert_true(r->owned[page / SZ_4K]);
+	assert_true(r->owner[page / SZ_4K].pt);
 	/* a shared KeyID in the source; a page is added to one TD only */
 	ok(call(r, PAGE_ADD, 0x1000, td.tdr, rig_frame(r),
 		2ULL << RIG_KEYID_SHIFT | RIG_SOURCE));
@@ -212,7 +212,7 @@ static void page_aug_2m(void **state)
 	assert_int_equal(out(r, RCX), big);
 	tdx_get_usage(r->m, &u);
 	assert_int_equal(u.td_private_pages, 0);
-	assert_false(r->owned[(big + 5 * SZ_4K) / SZ_4K]);
+	assert_false(r->owner[(big + 5 * SZ_4K) / SZ_4K].pt);
 
 	/* reclaimed as a whole, by its first address */
 	ok(call(r, PAGE_AUG, SZ_2M | 1, td.tdr, big));
@@ -257,10 +257,10 @@ static void block_and_remove(void **state)
 	ok(call(r, PAGE_RDMD, page));
 	assert_int_equal(out(r, R9), 2);
 	ok(call(r, MEM_TRACK, td.tdr));
-	assert_true(r->owned[page / SZ_4K]);
+	assert_true(r->owner[page / SZ_4K].pt);
 	ok(call(r, PAGE_REMOVE, 0, td.tdr));
 	assert_int_equal(out(r, RCX), page);
-	assert_false(r->owned[page / SZ_4K]);
+	assert_false(r->owner[page / SZ_4K].pt);
 	ok(call(r, PAGE_WBINVD, (uint64_t)RIG_HKID << RIG_KEYID_SHIFT | page));
 	expect(TDX_EPT_ENTRY_STATE_INCORRECT | 1,
 	       call(r, PAGE_REMOVE, 0, td.tdr));

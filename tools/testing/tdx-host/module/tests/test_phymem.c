@@ -50,12 +50,14 @@ static void wbinvd(void **state)
 static void reclaim_page(struct rig *r, uint64_t pa, unsigned int pt,
 			 uint64_t owner)
 {
-	assert_true(r->owned[pa / SZ_4K]);
+	assert_int_equal(r->owner[pa / SZ_4K].pt, pt);
+	assert_int_equal(r->owner[pa / SZ_4K].tdr, owner ? owner : pa);
+	assert_int_equal(r->owner[pa / SZ_4K].keyid, RIG_HKID);
 	ok(call(r, PAGE_RECLAIM, pa));
 	assert_int_equal(out(r, RCX), pt);
 	assert_int_equal(out(r, RDX), owner);
 	assert_int_equal(out(r, R8) | out(r, R9) | out(r, R10) | out(r, R11), 0);
-	assert_false(r->owned[pa / SZ_4K]);
+	assert_false(r->owner[pa / SZ_4K].pt);
 	/* twice is an error */
 	assert_true(call(r, PAGE_RECLAIM, pa) == 0xc000030000000001);
 	assert_int_equal(out(r, RCX) | out(r, RDX) | out(r, R8), 0);

@@ -17,7 +17,7 @@ static void bring_up(void **state)
 	/* all of the PAMT is the module's now, and nothing else */
 	assert_int_equal(r->nr_owned, 0x403000 / SZ_4K);
 	for (uint64_t pa = RIG_PAMT; pa < RIG_PAMT + 0x403000; pa += SZ_4K)
-		assert_true(r->owned[pa / SZ_4K]);
+		assert_true(r->owner[pa / SZ_4K].pt == 1 && !r->owner[pa / SZ_4K].tdr);
 	assert_true(r->log_lines >= 1);
 }
 

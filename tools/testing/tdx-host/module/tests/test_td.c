@@ -35,7 +35,7 @@ static void create(void **state)
 	assert_int_equal(u.tds, 2);
 	assert_int_equal(u.keyids_in_use, 2);
 	assert_int_equal(u.td_pages, 2);
-	assert_true(r->owned[page / SZ_4K]);
+	assert_true(r->owner[page / SZ_4K].pt);
 }
 
 static void key_config(void **state)

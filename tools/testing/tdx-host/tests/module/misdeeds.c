@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * misdeeds do=WHAT: do on CPUs 0 and 1, where TDX holds VMX or nobody uses SVM,
- * what no correct kernel does, for the host to report it. Then reset the machine
- * (not for "kexec"), or fail with -ENODEV if the counters of the host do not say
- * that it did.
+ * what no correct kernel does, for the host to report it, or "watch": hold locks,
+ * for it to time them. Then reset the machine (not for "kexec"), or fail with
+ * -ENODEV if the counters of the host do not say that it did.
  */
 #include <linux/delay.h>
 #include <linux/io.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/percpu.h>
+#include <linux/sizes.h>
 #include <linux/smp.h>
 
 #include <asm/apicdef.h>
@@ -28,21 +29,24 @@ module_param_named(do, do_what, charp, 0);
 static ulong incoherent;
 module_param(incoherent, ulong, 0);
 
+#define TDH_PHYMEM_PAGE_RDMD	24
+#define PT_REG			3
+#define PT_EPT			8
+
 static u64 vmcs_pa, root_pa;
 static int stage;
 
-static u64 reports(unsigned int kind)
+static u64 command(u64 number, u64 rbx, u64 rdx, u64 rsi)
 {
-	u32 eax = TDX_HOST_CPUID_CMD, ebx = TDX_HOST_REPORTS + kind;
-	u32 ecx = TDX_HOST_READ, edx = 0;
+	u64 rax = TDX_HOST_CPUID_CMD;
 
-	asm volatile("cpuid" : "+a" (eax), "+b" (ebx), "+c" (ecx), "+d" (edx));
-	return (u64)ecx << 32 | ebx;
+	asm volatile("cpuid" : "+a" (rax), "+b" (rbx), "+c" (number), "+d" (rdx) : "S" (rsi));
+	return rax ? ~0ull : number << 32 | (u32)rbx;
 }
 
 static int expect(unsigned int kind, u64 count)
 {
-	u64 seen = reports(kind);
+	u64 seen = command(TDX_HOST_READ, TDX_HOST_REPORTS + kind, 0, 0);
 
 	pr_info("misdeeds: %llu report(s) of kind %u, expected %llu\n", seen, kind, count);
 	return seen == count ? 0 : -ENODEV;
@@ -158,6 +162,118 @@ static void forget_seamcalls(void *unused)
 	*(bool *)(incoherent + per_cpu_offset(smp_processor_id())) = false;
 }
 
+/* A page of a TD, of which the host and the TDX module say the same. */
+static u64 *td_page(u8 pt)
+{
+	u64 pa, owner, rax, rcx, rdx;
+
+	for (pa = 0; pa < SZ_2G; pa += PAGE_SIZE) {
+		owner = command(TDX_HOST_OWNER, pa, 0, 0);
+		if ((u8)owner != pt)
+			continue;
+
+		rax = TDH_PHYMEM_PAGE_RDMD;
+		rcx = pa;
+		asm volatile(".byte 0x66, 0x0f, 0x01, 0xcf"
+			     : "+a" (rax), "+c" (rcx), "=d" (rdx)
+			     : : "cc", "memory", "r8", "r9", "r10", "r11");
+		pr_info("misdeeds: page 0x%llx, owner 0x%llx, by the module: %llu of 0x%llx\n",
+			pa, owner, rcx, rdx);
+		if (rax || rcx != pt || !rdx || rdx != (owner & GENMASK_ULL(51, 12)))
+			return NULL;
+		return __va(pa);
+	}
+	return NULL;
+}
+
+static int trespass(void)
+{
+	static u64 line[8] __aligned(64) = { 2 };
+	u64 *page = td_page(PT_REG), *table = td_page(PT_EPT);
+	int r = 0;
+
+	if (!page || !table)
+		return -ENXIO;
+	r |= READ_ONCE(*page) == 0 ? 0 : -EIO;
+	r |= expect(TDX_HOST_REPORT_OWNED_LOAD, 1);
+	WRITE_ONCE(*page, 1);
+	r |= expect(TDX_HOST_REPORT_OWNED_STORE, 1);
+	if (!boot_cpu_has_bug(X86_BUG_TDX_PW_MCE))
+		r |= READ_ONCE(*page) == 1 ? 0 : -EIO;
+
+	/* The line is the host's now, and the next one is not. */
+	movdir64b(page, line);
+	mb();
+	r |= READ_ONCE(*page) == 2 ? 0 : -EIO;
+	r |= READ_ONCE(page[8]) == 0 ? 0 : -EIO;
+	r |= expect(TDX_HOST_REPORT_OWNED_STORE, 1);
+
+	free_page((unsigned long)table);
+	r |= expect(TDX_HOST_REPORT_OWNED_STORE, 2);
+	r |= expect(TDX_HOST_REPORT_POISON_LOAD, 0);
+	return r;
+}
+
+static int poison(void)
+{
+	u64 *page = td_page(PT_REG);
+
+	if (!page)
+		return -ENXIO;
+	WRITE_ONCE(*page, 1);
+	pr_info("misdeeds: still alive\n");
+	/* The machine check is fatal. */
+	READ_ONCE(*page);
+	return -ENODEV;
+}
+
+static void hold_lock(u64 ticks)
+{
+	static DEFINE_RWLOCK(lock);
+	u64 start;
+
+	local_irq_disable();
+	write_lock(&lock);
+	start = rdtsc();
+	while (rdtsc() - start < ticks)
+		cpu_relax();
+	write_unlock(&lock);
+	local_irq_enable();
+}
+
+static int expect_watch(unsigned int what, u64 min, u64 max)
+{
+	u64 seen = command(TDX_HOST_READ, what + 4, 0, 0);
+
+	pr_info("misdeeds: watch has 0x%x: %llu, expected %llu to %llu\n", what, seen, min, max);
+	return seen >= min && seen <= max ? 0 : -ENODEV;
+}
+
+static int watch(void)
+{
+	u64 here = _THIS_IP_, from = here - SZ_64K, to = here + SZ_64K;
+	int r = 0;
+
+	/* Slot 1; no lock without a function, none of other callers. */
+	r |= command(TDX_HOST_WATCH_LOCK, 1, from, to) == ~0ull ? 0 : -EIO;
+	r |= command(TDX_HOST_WATCH, 1, (u64)_raw_write_lock, 0) ? -EIO : 0;
+	r |= command(TDX_HOST_WATCH_LOCK, 1, to, to + SZ_64K) ? -EIO : 0;
+	hold_lock(1000);
+	r |= expect_watch(TDX_HOST_WATCH_CALLS, 0, 0);
+	r |= expect_watch(TDX_HOST_WATCH_LAST, 0, 0);
+
+	r |= command(TDX_HOST_WATCH_LOCK, 1, from, to) ? -EIO : 0;
+	r |= command(TDX_HOST_TRACE, BIT(1), 0, 0) ? -EIO : 0;
+	hold_lock(100000);
+	hold_lock(20000);
+	r |= expect_watch(TDX_HOST_WATCH_CALLS, 2, 2);
+	r |= expect_watch(TDX_HOST_WATCH_TICKS, 120000, 120500);
+	r |= expect_watch(TDX_HOST_WATCH_LONGEST, 100000, 100300);
+	r |= command(TDX_HOST_READ, TDX_HOST_WATCH_LAST + 4, 0, 0) -
+	     command(TDX_HOST_READ, TDX_HOST_WATCH_FIRST + 4, 0, 0) >= 120000 ? 0 : -EIO;
+	return r;
+}
+
 static void reset(void)
 {
 	outb(0x2, 0xcf9);
@@ -217,6 +333,12 @@ static int __init misdeeds_init(void)
 			mdelay(20);
 			r |= stage == 2 ? 0 : -EIO;
 		}
+	} else if (!strcmp(do_what, "owned")) {
+		r = trespass();
+	} else if (!strcmp(do_what, "watch")) {
+		r = watch();
+	} else if (!strcmp(do_what, "poison")) {
+		r = poison();
 	} else if (!strcmp(do_what, "kexec")) {
 		on_each_cpu(forget_seamcalls, NULL, 1);
 		return 0;

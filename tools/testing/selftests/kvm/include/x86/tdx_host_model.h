@@ -38,9 +38,30 @@ enum {
 	TDX_HOST_WATCH			= 4,
 	/* RBX: leaf | count << 32, RDX: n-th call from now, RSI: status. */
 	TDX_HOST_FAULT			= 5,
+
+	/*
+	 * RBX: physical address.  The result is 0 for a page of the host's own,
+	 * or page type [7:0] as TDH.PHYMEM.PAGE.RDMD gives it, with 1 for PAMT,
+	 * physical address of the owner's TDR [51:12], 0 for the module, and the
+	 * TD's KeyID [63:52].
+	 */
+	TDX_HOST_OWNER			= 16,
+	/*
+	 * RBX: slot of a watch.  Its function takes the queued rwlock at RDI for
+	 * writing, and what counts as a call is the time from its return until
+	 * the lock is free.  RDX, RSI: of locks that some caller in this range
+	 * of addresses, its end excluded, has taken since this command, only;
+	 * these count whoever takes them.
+	 */
+	TDX_HOST_WATCH_LOCK		= 17,
+	/*
+	 * RBX: a bit for each slot, of watches whose calls the host logs from
+	 * now on: a line with the tick for each entry and for each return.
+	 */
+	TDX_HOST_TRACE			= 18,
 };
 
-#define TDX_HOST_MAX_COMMAND		TDX_HOST_FAULT
+#define TDX_HOST_MAX_COMMAND		TDX_HOST_TRACE
 
 /* Arguments of TDX_HOST_SCRIPT. */
 enum {
@@ -79,6 +100,14 @@ enum {
 
 	/* Reports since power-on: + an enum below.  TDX_HOST_RESET leaves them. */
 	TDX_HOST_REPORTS		= 0x500,
+
+	/*
+	 * Watches, + slot * 4: ticks of the longest call; TDX_HOST_TICKS when the
+	 * first call began and when the last one ended, of those that ended.
+	 */
+	TDX_HOST_WATCH_LONGEST		= 0x700,
+	TDX_HOST_WATCH_FIRST		= 0x701,
+	TDX_HOST_WATCH_LAST		= 0x702,
 };
 
 /*
@@ -116,9 +145,24 @@ enum {
 	 */
 	TDX_HOST_REPORT_SVME_OFF_GIF_0		= 7,
 
-	TDX_HOST_REPORT_KINDS			= 8,
+	/*
+	 * owned-load, owned-store: the host accesses a page that a TD or the TDX
+	 * module owns, with MOVDIR64B as well.  Once for each page and owner.  A
+	 * store is also what happens if such a page is handed to the page
+	 * allocator, with init_on_free=1.
+	 */
+	TDX_HOST_REPORT_OWNED_LOAD		= 8,
+	TDX_HOST_REPORT_OWNED_STORE		= 9,
+	/*
+	 * poison-load: the host loads from a line that it has stored to while it
+	 * was private to a TD or to the module, and not cleared with MOVDIR64B.
+	 * A machine check follows.  Only on CPUs with the partial-write erratum.
+	 */
+	TDX_HOST_REPORT_POISON_LOAD		= 10,
+
+	TDX_HOST_REPORT_KINDS			= 11,
 };
 
-#define TDX_HOST_MAX_WATCHES		8
+#define TDX_HOST_MAX_WATCHES		16
 
 #endif /* SELFTEST_KVM_TDX_HOST_MODEL_H */
