@@ -35,6 +35,29 @@ static const char * const method_names[NR_METHODS] = {
 	[METHOD_KILLED]		= "killed",
 };
 
+/* What is timed, each by a watch of the emulated host. */
+enum {
+	WATCH_MMU_LOCK = 1,
+	WATCH_PHASES,
+};
+
+/* A phase is the time in the function that has the TDX module do it. */
+static const struct {
+	const char *name;
+	const char *function;
+} phases[] = {
+	{ "flush_vcpus",	"tdh_vp_flush" },
+	{ "flush_done",		"tdh_mng_vpflushdone" },
+	{ "write_back",		"tdh_phymem_cache_wb" },
+	{ "free_keyid",		"tdh_mng_key_freeid" },
+	{ "block",		"tdh_mem_range_block" },
+	{ "track",		"tdh_mem_track" },
+	{ "remove",		"tdh_mem_page_remove" },
+	{ "flush_page",		"tdh_phymem_page_wbinvd_hkid" },
+	{ "reclaim",		"tdh_phymem_page_reclaim" },
+	{ "clear",		"tdx_quirk_reset_page" },
+};
+
 static struct {
 	enum teardown_method method;
 	int cpus;		/* to run on */
@@ -43,6 +66,7 @@ static struct {
 	u64 init_size;		/* bytes */
 	u64 punch_size;		/* bytes */
 	bool hold;
+	bool trace;
 	const char *json;	/* file name, or NULL for stdout */
 } options = {
 	.vcpus = 2,
@@ -57,6 +81,10 @@ struct result {
 	u64 memory_ticks;		/* only on the model, like the rest */
 	struct tdx_counts counts;
 	bool has_vcpu_requests;
+	bool has_mmu_lock;
+	struct tdx_watch mmu_lock;		/* held for write */
+	bool has_phase[ARRAY_SIZE(phases)];
+	struct tdx_watch phase[ARRAY_SIZE(phases)];
 	u64 ticks_per_second;
 	struct tdx_gauges left;
 };
@@ -84,6 +112,8 @@ static void print_usage(const char *name)
 	       " --punch-kib N     Size of a hole in KiB (default: 2048).\n"
 	       " --hold            Tell when the vCPUs are in the guest, and leave them there until\n"
 	       "                   the end of the standard input.\n"
+	       " --trace           Have the emulated host log when mmu_lock is taken and released, and\n"
+	       "                   when each phase begins and ends.\n"
 	       " --json FILE       Write the JSON object to FILE (default: standard output).\n"
 	       " --help            Show this.\n",
 	       name);
@@ -117,8 +147,8 @@ static u64 parse_number(const char *option, const char *arg, u64 min, u64 max)
 
 static void parse_options(int argc, char *argv[])
 {
-	enum { METHOD = 1, CPUS, VCPUS, MIB, INIT_MIB, PUNCH_KIB, HOLD, JSON,
-	       HELP };
+	enum { METHOD = 1, CPUS, VCPUS, MIB, INIT_MIB, PUNCH_KIB, HOLD, TRACE,
+	       JSON, HELP };
 	static const struct option long_options[] = {
 		{ "method",	required_argument, NULL, METHOD },
 		{ "cpus",	required_argument, NULL, CPUS },
@@ -127,6 +157,7 @@ static void parse_options(int argc, char *argv[])
 		{ "init-mib",	required_argument, NULL, INIT_MIB },
 		{ "punch-kib",	required_argument, NULL, PUNCH_KIB },
 		{ "hold",	no_argument, NULL, HOLD },
+		{ "trace",	no_argument, NULL, TRACE },
 		{ "json",	required_argument, NULL, JSON },
 		{ "help",	no_argument, NULL, HELP },
 		{ },
@@ -171,6 +202,9 @@ static void parse_options(int argc, char *argv[])
 			break;
 		case HOLD:
 			options.hold = true;
+			break;
+		case TRACE:
+			options.trace = true;
 			break;
 		case JSON:
 			options.json = optarg;
@@ -339,6 +373,36 @@ static void kill_vmm(pid_t pid)
 		    "The process with the TD ended by itself");
 }
 
+static void start_watches(struct result *result)
+{
+	u64 slots = BIT(WATCH_MMU_LOCK);
+	int i;
+
+	kvm_static_assert(WATCH_PHASES + ARRAY_SIZE(phases) <= TDX_HOST_MAX_WATCHES);
+
+	result->has_mmu_lock = tdx_watch_write_locks(WATCH_MMU_LOCK, "kvm");
+	for (i = 0; i < ARRAY_SIZE(phases); i++) {
+		result->has_phase[i] = tdx_watch_function(WATCH_PHASES + i,
+							  phases[i].function);
+		slots |= BIT(WATCH_PHASES + i);
+	}
+	if (options.trace)
+		tdx_watch_trace(slots);
+}
+
+static void stop_watches(struct result *result)
+{
+	int i;
+
+	tdx_watch_trace(0);
+	result->mmu_lock = tdx_watch_read(WATCH_MMU_LOCK);
+	__tdx_host_watch(WATCH_MMU_LOCK, 0);
+	for (i = 0; i < ARRAY_SIZE(phases); i++) {
+		result->phase[i] = tdx_watch_read(WATCH_PHASES + i);
+		__tdx_host_watch(WATCH_PHASES + i, 0);
+	}
+}
+
 static void run(struct result *result)
 {
 	struct tdx_vcpu_thread *threads;
@@ -375,6 +439,7 @@ static void run(struct result *result)
 		stop_vcpus(td, threads);
 
 	if (model) {
+		start_watches(result);
 		tdx_host_reset();
 		tdx_counts_start(&result->counts);
 	}
@@ -397,11 +462,19 @@ static void run(struct result *result)
 		TEST_ASSERT(tdx_host_wait_for_tds(before.tds),
 			    "The TD still exists");
 		tdx_counts_stop(&result->counts);
+		stop_watches(result);
 		result->left = tdx_gauges_read();
 		tdx_host_script_io();
 	}
 
 	free(threads);
+}
+
+static void write_watch(FILE *f, const char *name, const struct tdx_watch *watch)
+{
+	fprintf(f, "\"%s\": {\"count\": %lu, \"ticks\": %lu, \"longest\": %lu",
+		name, watch->calls, watch->ticks, watch->longest);
+	fprintf(f, ", \"first\": %lu, \"last\": %lu}", watch->first, watch->last);
 }
 
 static void write_json(FILE *f, const struct result *result, bool model)
@@ -438,12 +511,49 @@ static void write_json(FILE *f, const struct result *result, bool model)
 	fprintf(f, ", \"movdir64b_lines\": %lu", counts->movdir64b_lines);
 	fprintf(f, ", \"ticks\": %lu, \"memory_ticks\": %lu, \"ticks_per_second\": %lu",
 		counts->ticks, result->memory_ticks, result->ticks_per_second);
+
+	if (result->has_mmu_lock) {
+		fprintf(f, ", ");
+		write_watch(f, "mmu_lock", &result->mmu_lock);
+	}
+
+	fprintf(f, ", \"phases\": {");
+	separator = "";
+	for (i = 0; i < ARRAY_SIZE(phases); i++) {
+		if (!result->has_phase[i] || !result->phase[i].calls)
+			continue;
+		fprintf(f, "%s", separator);
+		write_watch(f, phases[i].name, &result->phase[i]);
+		separator = ", ";
+	}
+	fprintf(f, "}");
+
 	fprintf(f, ", \"owned_loads\": %lu, \"owned_stores\": %lu",
 		counts->owned_loads, counts->owned_stores);
 	fprintf(f, ", \"owned_pages_left\": %lu, \"keyids_in_use\": %lu",
 		result->left.td_pages, result->left.keyids_in_use);
 out:
 	fprintf(f, "}\n");
+}
+
+static void print_watches(const struct result *result)
+{
+	const struct tdx_watch *watch = &result->mmu_lock;
+	int i;
+
+	if (result->has_mmu_lock)
+		printf("# mmu_lock is held for write %lu times, %lu ticks, %lu ticks at most\n",
+		       watch->calls, watch->ticks, watch->longest);
+	else
+		printf("# mmu_lock can't be watched, is kptr_restrict set?\n");
+
+	for (i = 0; i < ARRAY_SIZE(phases); i++) {
+		watch = &result->phase[i];
+		if (result->has_phase[i] && watch->calls)
+			printf("#   %-12s %8lu calls, %10lu ticks, from tick %lu to %lu\n",
+			       phases[i].name, watch->calls, watch->ticks,
+			       watch->first, watch->last);
+	}
 }
 
 static void report(const struct result *result)
@@ -457,6 +567,7 @@ static void report(const struct result *result)
 				 result->private_pages);
 		if (!result->has_vcpu_requests)
 			printf("# vCPU requests can't be counted, is kptr_restrict set?\n");
+		print_watches(result);
 	} else {
 		printf("# No emulated TDX host, wall time only\n");
 	}

@@ -86,6 +86,32 @@ const char *tdh_leaf_name(unsigned int leaf);
 u64 tdx_host_read(u64 what);
 void tdx_host_reset(void);
 int __tdx_host_watch(unsigned int slot, u64 address);
+
+/*
+ * Watches: the host counts and times the calls of a function of the kernel, or
+ * how long a lock is held.  Ticks of one that is called by another one count
+ * for both.  Slot 0 is taken by tdx_counts_init().
+ */
+struct tdx_watch {
+	u64 calls;
+	u64 ticks;			/* in all calls that have returned */
+	u64 longest;			/* ticks of one of them */
+	u64 first;			/* tick when the first one began */
+	u64 last;			/* tick when the last one ended */
+};
+
+/* Both return false if /proc/kallsyms doesn't tell the address. */
+bool tdx_watch_function(unsigned int slot, const char *function);
+/*
+ * Watch rwlocks that are held for writing: those that are taken, from now on,
+ * by a module whose name begins with @modules.  Interrupt-safe variants of
+ * write_lock() don't count.  In KVM that is mmu_lock, and, when a task runs a
+ * vCPU for the first time, the lock of the vCPU's PID.
+ */
+bool tdx_watch_write_locks(unsigned int slot, const char *modules);
+struct tdx_watch tdx_watch_read(unsigned int slot);
+/* Have the calls of watches logged by the host, BIT(slot) for each. */
+void tdx_watch_trace(u64 slots);
 void tdx_host_inject_fault(enum tdh_leaf leaf, u32 count, u64 nth, u64 status);
 
 /*

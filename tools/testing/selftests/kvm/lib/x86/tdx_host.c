@@ -112,6 +112,70 @@ int __tdx_host_watch(unsigned int slot, u64 address)
 	return tdx_host_command(TDX_HOST_WATCH, slot, address, 0, NULL);
 }
 
+bool tdx_watch_function(unsigned int slot, const char *function)
+{
+	u64 address = kallsyms_lookup(function);
+
+	return address && !__tdx_host_watch(slot, address);
+}
+
+/* The range of the addresses of all functions of modules "[@modules*]". */
+static bool kallsyms_module_range(const char *modules, u64 *start, u64 *end)
+{
+	char line[512], type, module[256];
+	u64 address;
+	FILE *f;
+
+	*start = ~0ul;
+	*end = 0;
+
+	f = fopen("/proc/kallsyms", "r");
+	if (!f)
+		return false;
+
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx %c %*s [%255[^]]]", &address, &type,
+			   module) != 3 ||
+		    (type != 't' && type != 'T') || !address ||
+		    strncmp(module, modules, strlen(modules)))
+			continue;
+		*start = min(*start, address);
+		*end = max(*end, address);
+	}
+	fclose(f);
+
+	/* The last function ends in the page that it begins in, or the next. */
+	*end = (*end & ~(PAGE_SIZE - 1)) + 2 * PAGE_SIZE;
+	return *start < *end;
+}
+
+bool tdx_watch_write_locks(unsigned int slot, const char *modules)
+{
+	u64 start, end;
+
+	return kallsyms_module_range(modules, &start, &end) &&
+	       tdx_watch_function(slot, "_raw_write_lock") &&
+	       !tdx_host_command(TDX_HOST_WATCH_LOCK, slot, start, end, NULL);
+}
+
+struct tdx_watch tdx_watch_read(unsigned int slot)
+{
+	return (struct tdx_watch) {
+		.calls = tdx_host_read(TDX_HOST_WATCH_CALLS + slot * 4),
+		.ticks = tdx_host_read(TDX_HOST_WATCH_TICKS + slot * 4),
+		.longest = tdx_host_read(TDX_HOST_WATCH_LONGEST + slot * 4),
+		.first = tdx_host_read(TDX_HOST_WATCH_FIRST + slot * 4),
+		.last = tdx_host_read(TDX_HOST_WATCH_LAST + slot * 4),
+	};
+}
+
+void tdx_watch_trace(u64 slots)
+{
+	int r = tdx_host_command(TDX_HOST_TRACE, slots, 0, 0, NULL);
+
+	TEST_ASSERT(!r, "Tracing the watches 0x%lx: %s", slots, strerror(r));
+}
+
 void tdx_host_inject_fault(enum tdh_leaf leaf, u32 count, u64 nth, u64 status)
 {
 	int r = tdx_host_command(TDX_HOST_FAULT, leaf | (u64)count << 32, nth,
@@ -185,14 +249,7 @@ u64 kallsyms_lookup(const char *name)
 
 bool tdx_counts_init(void)
 {
-	u64 address = kallsyms_lookup(VCPU_REQUEST_FUNCTION);
-
-	return address && !__tdx_host_watch(WATCH_VCPU_REQUESTS, address);
-}
-
-static u64 tdx_watch_read(u64 what)
-{
-	return tdx_host_read(what + WATCH_VCPU_REQUESTS * 4);
+	return tdx_watch_function(WATCH_VCPU_REQUESTS, VCPU_REQUEST_FUNCTION);
 }
 
 static void tdx_counts_read(struct tdx_counts *counts)
@@ -208,8 +265,8 @@ static void tdx_counts_read(struct tdx_counts *counts)
 	counts->ipis = tdx_host_read(TDX_HOST_IPIS);
 	counts->owned_loads = tdx_host_read(TDX_HOST_OWNED_LOADS);
 	counts->owned_stores = tdx_host_read(TDX_HOST_OWNED_STORES);
-	counts->vcpu_requests = tdx_watch_read(TDX_HOST_WATCH_CALLS);
-	counts->kick_ipis = tdx_watch_read(TDX_HOST_WATCH_IPIS);
+	counts->vcpu_requests = tdx_host_read(TDX_HOST_WATCH_CALLS + WATCH_VCPU_REQUESTS * 4);
+	counts->kick_ipis = tdx_host_read(TDX_HOST_WATCH_IPIS + WATCH_VCPU_REQUESTS * 4);
 }
 
 void tdx_counts_start(struct tdx_counts *counts)
