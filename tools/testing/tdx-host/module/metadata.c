@@ -132,7 +132,9 @@ void tdm_metadata_init(struct tdx_module *m)
 	add_field(m, 0x0800000100000004, 1);		/* major version */
 	add_field(m, 0x0a00000300000008,
 		  TDX_FEATURES0_PENDING_EPT_VIOLATION_V2 |
-		  TDX_FEATURES0_NO_RBP_MOD | TDX_FEATURES0_TOPOLOGY_ENUM);
+		  TDX_FEATURES0_NO_RBP_MOD | TDX_FEATURES0_TOPOLOGY_ENUM |
+		  (m->p.clflush_before_alloc ?
+		   TDX_FEATURES0_CLFLUSH_BEFORE_ALLOC : 0));
 	add_cmr_fields(m);
 	add_field(m, 0x9100000100000008, MAX_TDMRS);
 	add_field(m, 0x9100000100000009, MAX_RESERVED);

@@ -80,6 +80,8 @@ struct tdx_owner {
  * @tsc_hz: nominal frequency of the TSC, in Hz
  * @nr_cmrs: number of entries in @cmrs
  * @cmrs: convertible memory, ascending and disjoint
+ * @clflush_before_alloc: the module asks its host to CLFLUSH a page before it
+ *	gets it, in TDX_FEATURES0; nothing else depends on it
  * @page: host pointer to the 4 KiB frame at @pa (4 KiB aligned, no KeyID), or
  *	NULL where there is no RAM
  * @set_owned: the 4 KiB frame at @pa is handed to @owner, or is given back
@@ -105,6 +107,7 @@ struct tdx_platform {
 	uint64_t tsc_hz;
 	unsigned int nr_cmrs;
 	struct tdx_cmr cmrs[TDX_MAX_CMRS];
+	bool clflush_before_alloc;
 
 	void *(*page)(void *ctx, uint64_t pa);
 	void (*set_owned)(void *ctx, uint64_t pa,

@@ -21,7 +21,7 @@ bx_probe_c::bx_probe_c()
 
 void bx_probe_c::reset(void)
 {
-  nr_movdir64b = nr_wbinvd = nr_ipis = 0;
+  nr_movdir64b = nr_wbinvd = nr_clflush = nr_ipis = 0;
 
   for (unsigned slot = 0; slot < BX_PROBE_WATCHES; slot++) {
     watch_t *w = &watch[slot];

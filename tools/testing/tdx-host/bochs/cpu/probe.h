@@ -40,12 +40,13 @@ public:
   // CPU events, outside VMX non-root operation
   void movdir64b(void) { nr_movdir64b++; }
   void wbinvd(void) { nr_wbinvd++; }
+  void clflush(void) { nr_clflush++; }
   void ipi(BX_CPU_C *sender);
   void trace(BX_CPU_C *cpu); // about to execute the first instruction of a trace
 
   bool active;               // is there something that trace() has to look for?
 
-  Bit64u nr_movdir64b, nr_wbinvd, nr_ipis;
+  Bit64u nr_movdir64b, nr_wbinvd, nr_clflush, nr_ipis;
 
   struct watch_t {
     bx_address addr;

@@ -190,6 +190,8 @@ void bx_seam_c::load_module(void)
     p.nr_cmrs = 2;
   }
 
+  p.clflush_before_alloc = SIM->get_param_bool(BXPN_TDX_CLFLUSH)->get();
+
   p.page = platform_page;
   p.set_owned = platform_set_owned;
   p.random = platform_random;

@@ -9,6 +9,8 @@
 #include "probe.h"
 #include "report.h"
 #include "pc_system.h"
+#include "gui/siminterface.h"
+#include "param_names.h"
 #include "memory/owned.h"
 #include "x86/tdx_host_model.h"
 #define LOG_THIS this->
@@ -80,6 +82,7 @@ bool bx_seam_c::read_counter(Bit64u index, Bit64u *value) const
   case TDX_HOST_IPIS:              *value = bx_probe.nr_ipis; break;
   case TDX_HOST_TICKS:             *value = bx_pc_system.time_ticks() - reset_ticks; break;
   case TDX_HOST_WBINVD:            *value = bx_probe.nr_wbinvd; break;
+  case TDX_HOST_CLFLUSH:           *value = bx_probe.nr_clflush; break;
   case TDX_HOST_OWNED_LOADS:       *value = bx_owned_pages.loads; break;
   case TDX_HOST_OWNED_STORES:      *value = bx_owned_pages.stores; break;
   case TDX_HOST_TICKS_PER_SECOND:  *value = tsc_hz; break;
@@ -90,6 +93,7 @@ bool bx_seam_c::read_counter(Bit64u index, Bit64u *value) const
   case TDX_HOST_TDS:               *value = usage.tds; break;
   case TDX_HOST_PAMT_BYTES:        *value = usage.pamt_bytes; break;
   case TDX_HOST_MODULE_READY:      *value = usage.ready; break;
+  case TDX_HOST_WANTS_CLFLUSH:     *value = SIM->get_param_bool(BXPN_TDX_CLFLUSH)->get(); break;
   default: return false;
   }
   return true;

@@ -333,6 +333,22 @@ static uint64_t sys_rd(struct rig *r, uint64_t id)
 	return out(r, R8);
 }
 
+static void sys_rd_clflush_before_alloc(void **state)
+{
+	struct tdx_platform platform;
+	struct rig *r;
+
+	(void)state;
+	rig_platform(&platform);
+	platform.clflush_before_alloc = true;
+	r = rig_new_with(&platform);
+	r->check = false;
+	ok(call(r, SYS_INIT));
+	ok(call(r, SYS_LP_INIT));
+	assert_int_equal(sys_rd(r, 0x0a00000300000008), 0x950000);
+	rig_free(r);
+}
+
 static void sys_rd_values(void **state)
 {
 	static const struct { uint64_t id, value; } fields[] = {
@@ -417,7 +433,7 @@ int main(void)
 		T_BARE(tdmr_rules), T_BARE(two_tdmrs),
 		T_BARE(pamt_in_later_tdmr), T_BARE(key_config),
 		T_BARE(tdmr_init), T(sys_rd_values), T(sys_rd_chain),
-		T_BARE(sys_rd_errors),
+		T_BARE(sys_rd_errors), T_BARE(sys_rd_clflush_before_alloc),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

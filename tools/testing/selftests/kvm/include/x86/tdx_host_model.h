@@ -82,6 +82,7 @@ enum {
 	/* Accesses of the host to pages that a TD or the module owns. */
 	TDX_HOST_OWNED_LOADS		= 0x205,
 	TDX_HOST_OWNED_STORES		= 0x206, /* MOVDIR64B not included */
+	TDX_HOST_CLFLUSH		= 0x207, /* CLFLUSHOPT, CLWB, too */
 
 	/* Gauges. */
 	TDX_HOST_TICKS_PER_SECOND	= 0x300,
@@ -92,6 +93,7 @@ enum {
 	TDX_HOST_TDS			= 0x305,
 	TDX_HOST_PAMT_BYTES		= 0x306,
 	TDX_HOST_MODULE_READY		= 0x307,
+	TDX_HOST_WANTS_CLFLUSH		= 0x308, /* of pages given to it */
 
 	/* Watches: + slot * 4.  Ticks and IPIs are those from entry to return. */
 	TDX_HOST_WATCH_CALLS		= 0x400,
