@@ -8,6 +8,8 @@
  * of SEAMCALLs, cleared cache lines, IPIs, and what the module still holds.
  */
 #include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
 
 #include <linux/sizes.h>
 
@@ -227,6 +229,64 @@ TDX_TEST(close_premapped)
 		return;
 
 	tdx_td_free(create_premapped_td(_metadata, self));
+}
+
+/* A vCPU that can't be created after all must leave nothing behind. */
+TDX_TEST(vcpu_creation_fails)
+{
+	struct tdx_td *td;
+	int i;
+
+	if (nr_vcpus == 1)
+		SKIP(return, "Needs two CPUs");
+
+	td = tdx_td_create(1, TEST_SIZE, TEST_INIT_SIZE);
+	for (i = 0; i < 4; i++) {
+		EXPECT_EQ(-1, __vm_ioctl(td->vm, KVM_CREATE_VCPU, (void *)0ul));
+		EXPECT_EQ(EEXIST, errno);
+	}
+
+	tdx_td_finalize(td);
+	enter_vcpus(self, td);
+	if (can_terminate)
+		tdx_vm_terminate(td->vm);
+	tdx_td_free(td);
+}
+
+/* A page table that KVM didn't get to link is freed, the TD never had it. */
+TDX_TEST(sept_add_busy)
+{
+	u64 status = TDX_STATUS_OPERAND_BUSY | TDX_STATUS_OPERAND_ID_TDR;
+	struct tdx_td *td;
+
+	if (skip_unless(_metadata, self, MODEL))
+		return;
+
+	tdx_host_inject_fault(TDH_MEM_SEPT_ADD, 2, 1, status);
+	td = create_runnable_td();
+	EXPECT_EQ(2, tdx_host_read(TDX_HOST_SEAMCALL_ERRORS + TDH_MEM_SEPT_ADD));
+	enter_vcpus(self, td);
+	tdx_td_free(td);
+}
+
+/* Pages are flushed before the module gets them if it wants that, and only then. */
+TDX_TEST(clflush_counts)
+{
+	u64 pages, lines, wanted;
+	struct tdx_td *td;
+
+	if (skip_unless(_metadata, self, MODEL))
+		return;
+
+	td = create_runnable_td();
+	pages = tdx_gauges_read().td_pages - self->before.td_pages;
+	lines = tdx_host_read(TDX_HOST_CLFLUSH);
+	TH_LOG("%lu lines of %lu pages flushed", lines, pages);
+
+	wanted = tdx_host_read(TDX_HOST_WANTS_CLFLUSH);
+	EXPECT_LE(wanted * pages * LINES_PER_PAGE, lines);
+	EXPECT_EQ(!wanted, !lines);
+	tdx_td_free(td);
 }
 
 /* A guest_memfd keeps the VM alive, and with it the memory private. */
@@ -606,6 +666,44 @@ TDX_TEST(terminate_counts)
 	/* 1.1 SEAMCALLs a page, and a few vCPU requests for the whole TD. */
 	EXPECT_LE(self->counts.seamcalls * 10, pages * 11);
 	EXPECT_LE(self->counts.vcpu_requests * 100, pages);
+}
+
+/* A VMM that dies with its vCPUs in the guest doesn't have to terminate the TD. */
+TDX_TEST(killed_counts)
+{
+	const u64 pages = TEST_SIZE / PAGE_SIZE;
+	int ready[2], status;
+	char byte = 0;
+	pid_t vmm;
+
+	if (skip_unless(_metadata, self, TERMINATE | MODEL))
+		return;
+
+	ASSERT_EQ(0, pipe(ready));
+	vmm = fork();
+	ASSERT_LE(0, vmm);
+	if (!vmm) {
+		start_vcpus(self, create_runnable_td());
+		TEST_ASSERT_EQ(write(ready[1], &byte, 1), 1);
+		pause();
+		_exit(KSFT_FAIL);
+	}
+	close(ready[1]);
+	ASSERT_EQ(1, read(ready[0], &byte, 1));
+
+	tdx_counts_start(&self->counts);
+	EXPECT_EQ(0, kill(vmm, SIGKILL));
+	EXPECT_EQ(vmm, waitpid(vmm, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status));
+	EXPECT_TRUE(tdx_host_wait_for_tds(self->before.tds));
+	tdx_counts_stop(&self->counts);
+
+	tdx_counts_print(stdout, &self->counts, pages);
+	EXPECT_EQ(1, self->counts.leaf[TDH_MNG_KEY_FREEID]);
+	EXPECT_LE(pages, self->counts.leaf[TDH_PHYMEM_PAGE_RECLAIM]);
+	EXPECT_EQ(0, self->counts.leaf[TDH_MEM_RANGE_BLOCK]);
+	EXPECT_EQ(0, self->counts.leaf[TDH_MEM_PAGE_REMOVE]);
+	close(ready[0]);
 }
 
 /*
