@@ -66,11 +66,12 @@ queue_id()
 	} | sha256sum | cut -c1-40
 }
 
-# apply_line TREE PATCH [FILE...]: commit one series line in the git tree
-# TREE.  Offsets are allowed, fuzz is not: git apply knows none.
+# apply_line TREE PATCH [FILE...]: commit one series line on top of $tip in the
+# index of the git tree TREE, and make that $tip. Offsets are allowed, fuzz is
+# not: git apply knows none.
 apply_line()
 {
-	local dir=$1 patch=$2 mail file
+	local dir=$1 patch=$2 mail file mode
 	local -A info
 
 	shift 2
@@ -81,37 +82,49 @@ apply_line()
 		[[ -z $key ]] || info[$key]=$value
 	done <"$mail/info"
 	if grep -q '^diff --git ' "$mail/diff" &&
-	   ! git -C "$dir" apply --index --whitespace=nowarn "$mail/diff"; then
+	   ! git -C "$dir" apply --cached --whitespace=nowarn "$mail/diff"; then
 		rm -rf "$mail"
-		die "$patch does not apply to $(git -C "$dir" log -1 --format=%s)"
+		die "$patch does not apply to $(git -C "$dir" log -1 --format=%s "$tip")"
 	fi
 	for file in "$@"; do
 		[[ -f $overlay/$file ]] || die "series names $file, which is not there"
-		install -D -m "$(stat -c '%a' "$overlay/$file")" "$overlay/$file" "$dir/$file"
-		git -C "$dir" add -f "$file"
+		[[ -x $overlay/$file ]] && mode=100755 || mode=100644
+		git -C "$dir" update-index --add --cacheinfo \
+			"$mode,$(git -C "$dir" hash-object -w "$overlay/$file"),$file"
 	done
 	{
 		echo "${info[Subject]}"
 		echo
 		cat "$mail/msg"
 	} >"$mail/commit"
-	GIT_AUTHOR_NAME=${info[Author]} GIT_AUTHOR_EMAIL=${info[Email]} \
-	GIT_AUTHOR_DATE=${info[Date]} GIT_COMMITTER_NAME=${info[Author]} \
-	GIT_COMMITTER_EMAIL=${info[Email]} GIT_COMMITTER_DATE=${info[Date]} \
-		git -C "$dir" commit -q --no-verify --cleanup=verbatim -F "$mail/commit"
+	tip=$(
+		GIT_AUTHOR_NAME=${info[Author]} GIT_AUTHOR_EMAIL=${info[Email]} \
+		GIT_AUTHOR_DATE=${info[Date]} GIT_COMMITTER_NAME=${info[Author]} \
+		GIT_COMMITTER_EMAIL=${info[Email]} GIT_COMMITTER_DATE=${info[Date]} \
+			git -C "$dir" commit-tree "$(git -C "$dir" write-tree)" \
+				-p "$tip" -F "$mail/commit"
+	)
 	rm -rf "$mail"
 }
 
-# Apply the whole queue to the git tree DIR.
+# Apply the whole queue to the base of the git tree DIR, and check the result out.
+# Files that don't change keep their mtime.
 apply_queue()
 {
-	local patch files
+	local patch files tip index
 
-	series_lines | while read -r patch files; do
+	tip=$(base_commit "$1")
+	index=$(mktemp -u)
+	export GIT_INDEX_FILE=$index
+	git -C "$1" read-tree "$tip"
+	while read -r patch files; do
 		echo "applying $patch"
 		# shellcheck disable=SC2086 # a list
 		apply_line "$1" "$patch" $files
-	done
+	done < <(series_lines)
+	unset GIT_INDEX_FILE
+	rm -f "$index"
+	git -C "$1" reset -q --hard "$tip"
 }
 
 # base_commit TREE: the commit below the series.
