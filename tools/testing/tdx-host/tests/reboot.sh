@@ -12,5 +12,5 @@ td=$!
 exec 3>/tmp/hold
 wait_for holding /tmp/td $td || exit
 exec 3>&-
-usleep 20000
+wait_for 'let go' /tmp/td $td || exit
 taskset 1 reboot -f

@@ -444,6 +444,11 @@ static void run(struct result *result)
 		tdx_counts_start(&result->counts);
 	}
 
+	if (options.hold) {
+		printf("let go\n");
+		fflush(stdout);
+	}
+
 	/* Destroying the rest mostly means waiting for RCU grace periods. */
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	if (td)
