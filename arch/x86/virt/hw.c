@@ -292,8 +292,8 @@ static __init void x86_svm_init(void) { }
  * offlined: users are expected to put and get their references in CPU hotplug
  * and syscore callbacks.
  *
- * Context: Any but NMI, on a CPU that the caller is pinned to, not before
- *	    arch_initcall: Intel PT must know whether it can trace VMX operation.
+ * Context: Any but NMI, on a CPU that the caller is pinned to, once arch initcalls
+ *	    are done: Intel PT must know whether it can trace VMX operation.
  * Return:
  * * 0		- virtualization is enabled.
  * * -EOPNOTSUPP - the machine or this CPU doesn't support @feature.

@@ -368,6 +368,8 @@ static __printf(1, 2) void sim_warn(const char *fmt, ...)
 
 #undef EXPORT_SYMBOL_FOR_KVM
 #define EXPORT_SYMBOL_FOR_KVM(symbol)
+#undef EXPORT_SYMBOL_FOR_KVM_INTERNAL
+#define EXPORT_SYMBOL_FOR_KVM_INTERNAL(symbol)
 
 #undef boot_cpu_has
 #define boot_cpu_has				sim_boot_cpu_has

@@ -5,6 +5,7 @@
 . /lib.sh
 
 ktap_print_header
+expect "a tdx_host without a value is complained about" said 'tdx_host=: there are'
 refuse "the TDX module was not initialised during boot" said 'virt/tdx: module initialized'
 refuse "no PAMT was allocated" said 'allocated for PAMT'
 expect "kvm_intel loads with tdx=0" modprobe kvm_intel tdx=0
