@@ -53,22 +53,67 @@ static struct census *census_of(struct check *k, const struct td *td)
 	return NULL;
 }
 
+static unsigned int nr_held(const struct tdx_module *m, const struct lock *lock,
+			    enum lock_mode mode)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < m->p.nr_lps; i++)
+		for (unsigned int j = 0; j < m->lps[i].nr_held; j++)
+			n += m->lps[i].held[j].lock == lock &&
+			     m->lps[i].held[j].mode == mode;
+	return n;
+}
+
+/* Whoever took the lock, somebody will drop it. */
+static bool lock_is_held(const struct tdx_module *m, const struct lock *lock)
+{
+	if (!lock->shared && !lock->excl)
+		return true;
+	return nr_held(m, lock, SHARED) == lock->shared &&
+	       nr_held(m, lock, EXCL) == lock->excl;
+}
+
+static bool check_locks(struct check *k)
+{
+	const struct tdx_module *m = k->m;
+
+	for (unsigned int i = 0; i < m->p.nr_lps; i++) {
+		const struct lp *lp = &m->lps[i];
+
+		REQUIRE(k, lp->nr_held <= MAX_HELD);
+		for (unsigned int j = 0; j < lp->nr_held; j++) {
+			const struct held *h = &lp->held[j];
+
+			REQUIRE(k, h->mode == EXCL ? h->lock->excl :
+						     h->lock->shared);
+			REQUIRE(k, lock_is_held(m, h->lock));
+		}
+	}
+	REQUIRE(k, lock_is_held(m, &m->lock));
+	REQUIRE(k, lock_is_held(m, &m->kot_lock));
+	for (unsigned int i = 0; i < TDX_MAX_PACKAGES; i++) {
+		REQUIRE(k, lock_is_held(m, &m->packages[i].ket_lock));
+		REQUIRE(k, lock_is_held(m, &m->packages[i].wb_lock));
+	}
+	return true;
+}
+
 static bool count_page(struct check *k, const struct pamt_entry *e,
 		       unsigned int level, bool initialised)
 {
 	uint64_t pages = level_size(level) / SZ_4K;
 	struct census *census;
 
-	REQUIRE(k, !e->lock.excl);
+	REQUIRE(k, lock_is_held(k->m, &e->lock));
 	if (e->pt == PT_NDA || e->pt == PT_RSVD) {
-		REQUIRE(k, !e->td && !e->object && !e->lock.shared);
+		REQUIRE(k, !e->td && !e->object);
 		REQUIRE(k, e->pt == PT_NDA || level == 0);
 		return true;
 	}
 	REQUIRE(k, initialised);
 	REQUIRE(k, level == 0 || e->pt == PT_REG);
 	REQUIRE(k, (e->object != NULL) == (e->pt == PT_TDVPR || e->pt == PT_EPT));
-	REQUIRE(k, !e->lock.shared || e->pt == PT_TDR || e->pt == PT_TDVPR);
 	census = census_of(k, e->td);
 	REQUIRE(k, census != NULL);
 	switch (e->pt) {
@@ -161,11 +206,12 @@ static bool check_vcpu(struct check *k, const struct td *td,
 			REQUIRE(k, !running);
 			running = true;
 			REQUIRE(k, v->lp == (int)lp);
+			REQUIRE(k, v->page->lock.shared && td->page->lock.shared);
+			REQUIRE(k, k->m->lps[lp].nr_held == 2);
 		}
 	REQUIRE(k, v->td == td && v->page->vcpu == v);
 	REQUIRE(k, v->page->pt == PT_TDVPR && v->page->td == td);
 	REQUIRE(k, running == (v->state == VCPU_ACTIVE));
-	REQUIRE(k, v->page->lock.shared == running);
 	REQUIRE(k, v->lp < (int)k->m->p.nr_lps);
 	REQUIRE(k, v->num_tdcx <= TDVPS_PAGES - 1);
 	if (v->state == VCPU_UNINITIALIZED)
@@ -189,7 +235,7 @@ static bool check_vcpu(struct check *k, const struct td *td,
 static bool check_vcpus(struct check *k, const struct td *td,
 			struct census *found)
 {
-	uint64_t initialised = 0, associated = 0, running = 0;
+	uint64_t initialised = 0, associated = 0;
 	uint64_t in_epoch[2] = { 0, 0 };
 
 	for (const struct vcpu *v = td->vcpus; v; v = v->next) {
@@ -200,14 +246,14 @@ static bool check_vcpus(struct check *k, const struct td *td,
 		initialised += v->state != VCPU_UNINITIALIZED;
 		associated += v->lp >= 0;
 		if (v->state == VCPU_ACTIVE) {
-			running++;
 			in_epoch[v->epoch & 1]++;
 			REQUIRE(k, v->epoch <= td->epoch);
 			REQUIRE(k, v->epoch + 1 >= td->epoch);
 		}
 	}
 	REQUIRE(k, associated == td->num_assoc);
-	REQUIRE(k, running == td->page->lock.shared);
+	REQUIRE(k, lock_is_held(k->m, &td->sept_lock));
+	REQUIRE(k, lock_is_held(k->m, &td->epoch_lock));
 	for (int i = 0; i < 2; i++)
 		REQUIRE(k, td->refcount[i] ==
 			   in_epoch[i] + td->refcount_leaked[i]);
@@ -313,7 +359,8 @@ static bool check_all(struct check *k)
 	struct census all = { 0 };
 	uint64_t tds = 0;
 
-	if (!check_system(k) || !check_kot(k) || !take_census(k))
+	if (!check_system(k) || !check_kot(k) || !check_locks(k) ||
+	    !take_census(k))
 		return false;
 	for (const struct td *td = k->m->tds; td; td = td->next, tds++) {
 		const struct census *pages = census_of(k, td);

@@ -64,9 +64,10 @@ enum sept_state {
 };
 
 /*
- * Locks are only tried, never waited for.  The calls being serialised, only a
- * vCPU that is in the TD holds one from one call to the next; within a call, a
- * lock is found taken when two operands name the same page.
+ * Locks are only tried, never waited for.  The calls being serialised, one is held
+ * from one call to the next by a vCPU that is in the TD, and for the time that a
+ * call takes (time.c); within a call, it is found taken when two operands name the
+ * same page.
  */
 struct lock {
 	uint16_t shared;
@@ -74,6 +75,13 @@ struct lock {
 };
 
 enum lock_mode { SHARED, EXCL };
+
+struct held {
+	struct lock *lock;
+	enum lock_mode mode;
+};
+
+#define MAX_HELD	8
 
 /* @td is the owner, or for a TDR the TD itself. */
 struct pamt_entry {
@@ -101,6 +109,7 @@ struct tdmr {
 	unsigned int nr_reserved;
 	struct range reserved[MAX_RESERVED];
 	uint64_t init_next;
+	struct lock lock;
 	struct pamt_entry *pamt_4k;
 	struct pamt_entry *pamt_2m;
 };
@@ -120,6 +129,7 @@ struct kot_entry {
 /* One 64-bit word an entry: HPA [51:12] | enum sept_state [7:0]. */
 struct sept_table {
 	uint64_t entry[512];
+	struct lock lock[512];
 };
 
 struct vcpu {
@@ -173,13 +183,22 @@ struct td {
 	struct sha384 measurement;
 	uint8_t mrtd[SHA384_DIGEST];
 	struct sept_table root;
+	struct lock sept_lock;
+	struct lock epoch_lock;
 	struct vcpu *vcpus;
 };
 
+/* @held: by the vCPU in @in_guest, or by a call until @busy_until. */
 struct lp {
 	bool initialised;
 	struct vcpu *in_guest;
+	unsigned int nr_held;
+	struct held held[MAX_HELD];
+	uint64_t busy_until;
 };
+
+/* CACHE.WB looks for a pending interrupt after each of these parts. */
+#define CACHE_BLOCKS	8
 
 /* @wb_keyid: KeyIDs that were FLUSHED when the running CACHE.WB started. */
 struct package {
@@ -187,6 +206,8 @@ struct package {
 	bool key_configured;
 	unsigned int wb_blocks_done;
 	bool *wb_keyid;
+	struct lock ket_lock;
+	struct lock wb_lock;
 };
 
 struct sys_field {
@@ -195,13 +216,28 @@ struct sys_field {
 };
 
 #define TDX_NR_LEAVES	64
+#define LEAF_VP_ENTER	0
+#define LEAF_CACHE_WB	40
+
+/* @left: how often it may still start, unless that is TDX_FOREVER. */
+struct planned {
+	struct tdx_fault fault;
+	uint32_t left;
+	uint64_t locked_until;
+};
 
 struct tdx_module {
 	struct tdx_platform p;
 	struct tdx_script script;
-	struct { uint64_t skip, count, status; } fault[TDX_NR_LEAVES];
+	struct planned plan[TDX_MAX_FAULTS];
+	struct tdx_scenario scenario;
+	unsigned int time_percent;
+	uint64_t injected;
+	uint64_t locks_busy;
+	uint64_t ticks_taken;
 
 	enum sys_state state;
+	struct lock lock;
 	uint64_t tsc_adjust;
 	unsigned int nr_lps_initialised;
 	struct lp lps[TDX_MAX_LPS];
@@ -220,6 +256,7 @@ struct tdx_module {
 	unsigned int nr_tdmrs;
 	struct tdmr tdmrs[MAX_TDMRS];
 	struct kot_entry *kot;			/* of the private KeyIDs */
+	struct lock kot_lock;
 
 	struct td *tds;
 	uint64_t nr_tds;
@@ -229,15 +266,18 @@ struct tdx_module {
 	uint64_t pamt_bytes;
 };
 
-/* One SEAMCALL.  Its locks are dropped when it ends, unless @in_guest. */
+/*
+ * One SEAMCALL.  @outcome: TDX_IN_GUEST, or what a fault makes of it.  @interrupted:
+ * by a fault.  @blocks: that CACHE.WB wrote.
+ */
 struct call {
 	struct tdx_module *m;
 	struct tdx_cpu *cpu;
 	uint64_t *r;
 	unsigned int version;
-	bool in_guest;
-	unsigned int nr_held;
-	struct { struct lock *lock; enum lock_mode mode; } held[8];
+	enum tdx_outcome outcome;
+	bool interrupted;
+	unsigned int blocks;
 };
 
 #define TRY(status)						\
@@ -270,6 +310,15 @@ const void *tdm_shared_hpa(const struct tdx_module *m, uint64_t hpa,
 bool tdm_is_shared_hpa(const struct tdx_module *m, uint64_t hpa,
 		       uint64_t align);
 unsigned int tdm_package(const struct call *c);
+
+/* faults.c */
+bool tdm_inject(struct call *c, unsigned int leaf, uint64_t *status);
+
+/* time.c */
+void tdm_release_locks(struct lp *lp);
+void tdm_release_expired(struct tdx_module *m, uint64_t now);
+void tdm_take_time(struct tdx_module *m, struct tdx_cpu *cpu,
+		   unsigned int leaf, unsigned int blocks);
 
 /* sys.c */
 uint64_t tdm_sys_init(struct call *c);
@@ -332,7 +381,8 @@ void tdm_vcpu_free(struct vcpu *v);
 
 /* sept.c */
 uint64_t tdm_sept_walk(struct call *c, struct td *td, uint64_t gpa,
-		       unsigned int *level, uint64_t **entry);
+		       unsigned int *level, struct sept_table **table,
+		       uint64_t **entry);
 void tdm_sept_report(struct call *c, uint64_t entry, unsigned int level);
 bool tdm_is_private_gpa(const struct td *td, uint64_t gpa);
 uint64_t tdm_mem_sept_add(struct call *c);

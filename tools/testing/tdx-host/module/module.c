@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Dispatcher, identity, faults, gauges and what all leaves share. */
+/* Dispatcher, identity, gauges and what all leaves share. */
 #include "internal.h"
 
 #include <stdarg.h>
@@ -90,14 +90,17 @@ void tdm_log(const struct tdx_module *m, const char *format, ...)
 
 bool tdm_lock(struct call *c, struct lock *lock, enum lock_mode mode)
 {
-	if (lock->excl || (mode == EXCL && lock->shared))
+	struct lp *lp = &c->m->lps[c->cpu->lp];
+
+	if (lock->excl || (mode == EXCL && lock->shared)) {
+		c->m->locks_busy++;
 		return false;
+	}
 	if (mode == EXCL)
 		lock->excl = true;
 	else
 		lock->shared++;
-	c->held[c->nr_held].lock = lock;
-	c->held[c->nr_held++].mode = mode;
+	lp->held[lp->nr_held++] = (struct held){ lock, mode };
 	return true;
 }
 
@@ -144,22 +147,6 @@ unsigned int tdm_package(const struct call *c)
 	return c->m->p.package[c->cpu->lp];
 }
 
-static bool fault_hits(struct tdx_module *m, unsigned int leaf,
-		       uint64_t *status)
-{
-	if (!m->fault[leaf].count)
-		return false;
-	if (m->fault[leaf].skip) {
-		m->fault[leaf].skip--;
-		return false;
-	}
-	m->fault[leaf].count--;
-	*status = m->fault[leaf].status;
-	tdm_log(m, "%s: fault injected, status %016llx", leaves[leaf].name,
-		(unsigned long long)*status);
-	return true;
-}
-
 static uint64_t dispatch(struct call *c)
 {
 	uint64_t rax = c->r[TDX_RAX];
@@ -171,7 +158,7 @@ static uint64_t dispatch(struct call *c)
 	if (rax >> 24 || number >= TDX_NR_LEAVES || !leaf->function ||
 	    c->version > leaf->max_version)
 		return TDX_OPERAND_INVALID | OP_RAX;
-	if (fault_hits(c->m, number, &status))
+	if (tdm_inject(c, number, &status))
 		return status;
 	if (c->m->state != SYS_READY && !leaf->before_ready)
 		return TDX_SYS_NOT_READY;
@@ -181,30 +168,24 @@ static uint64_t dispatch(struct call *c)
 enum tdx_outcome tdx_seamcall(struct tdx_module *m, struct tdx_cpu *cpu)
 {
 	struct call c = { .m = m, .cpu = cpu, .r = cpu->gpr };
+	unsigned int leaf = cpu->gpr[TDX_RAX] % TDX_NR_LEAVES;
 	uint64_t status;
 
+	cpu->ticks = 0;
 	/* RAX[63] addresses the P-SEAMLDR, which no platform of ours has. */
 	if (!m || cpu->lp >= m->p.nr_lps || c.r[TDX_RAX] >> 63)
 		return TDX_VMFAIL_INVALID;
 	if (m->lps[cpu->lp].in_guest)
 		return TDX_IN_GUEST;
 
+	tdm_release_locks(&m->lps[cpu->lp]);
+	tdm_release_expired(m, cpu->now);
 	status = dispatch(&c);
-	if (c.in_guest)
-		return TDX_IN_GUEST;
+	if (c.outcome != TDX_DONE)
+		return c.outcome;
 	c.r[TDX_RAX] = status;
-	while (c.nr_held--)
-		tdm_unlock(c.held[c.nr_held].lock, c.held[c.nr_held].mode);
+	tdm_take_time(m, cpu, leaf, c.blocks);
 	return TDX_DONE;
-}
-
-void tdx_set_fault(struct tdx_module *m, const struct tdx_fault *fault)
-{
-	if (fault->leaf >= TDX_NR_LEAVES)
-		return;
-	m->fault[fault->leaf].skip = fault->nth ? fault->nth - 1 : 0;
-	m->fault[fault->leaf].count = fault->count;
-	m->fault[fault->leaf].status = fault->status;
 }
 
 void tdx_set_script(struct tdx_module *m, const struct tdx_script *script)
@@ -227,6 +208,9 @@ void tdx_get_usage(const struct tdx_module *m, struct tdx_usage *usage)
 		.tds = m->nr_tds,
 		.pamt_bytes = m->pamt_bytes,
 		.ready = m->state == SYS_READY,
+		.injected = m->injected,
+		.locks_busy = m->locks_busy,
+		.ticks_taken = m->ticks_taken,
 	};
 }
 

@@ -4,9 +4,6 @@
 
 #include <stdlib.h>
 
-/* CACHE.WB looks for a pending interrupt after each of these parts. */
-#define CACHE_BLOCKS	8
-
 static void report_page(struct call *c, const struct page_ref *ref)
 {
 	const struct pamt_entry *e = ref->entry;
@@ -102,6 +99,10 @@ uint64_t tdm_phymem_cache_wb(struct call *c)
 
 	if (resume > 1)
 		return TDX_OPERAND_INVALID | OP_RCX;
+	if (!tdm_lock(c, &package->wb_lock, EXCL))
+		return TDX_OPERAND_BUSY | OP_WBCACHE;
+	if (!tdm_lock(c, &m->kot_lock, SHARED))
+		return TDX_OPERAND_BUSY | OP_KOT;
 	if (resume && !package->wb_blocks_done)
 		return TDX_WBCACHE_RESUME_ERROR;
 	if (!resume) {
@@ -110,9 +111,16 @@ uint64_t tdm_phymem_cache_wb(struct call *c)
 			return TDX_NO_HKID_READY_TO_WBCACHE;
 	}
 
-	while (++package->wb_blocks_done < CACHE_BLOCKS)
-		if (m->p.interrupt_pending(m->p.ctx, c->cpu->lp))
+	/* An injected interrupt lets it write the first block only. */
+	if (c->interrupted && package->wb_blocks_done)
+		return TDX_INTERRUPTED_RESUMABLE;
+	do {
+		c->blocks++;
+		if (++package->wb_blocks_done < CACHE_BLOCKS &&
+		    (c->interrupted ||
+		     m->p.interrupt_pending(m->p.ctx, c->cpu->lp)))
 			return TDX_INTERRUPTED_RESUMABLE;
+	} while (package->wb_blocks_done < CACHE_BLOCKS);
 	package->wb_blocks_done = 0;
 	for (unsigned int i = 0; i < m->p.nr_tdx_keyids; i++)
 		if (package->wb_keyid[i])

@@ -45,19 +45,21 @@ void tdm_sept_report(struct call *c, uint64_t entry, unsigned int level)
 }
 
 /*
- * Finds the entry for @gpa at *@level.  Where the walk ends above, *@level and
- * *@entry say where, and it returns EPT_WALK_FAILED.
+ * Finds the entry for @gpa at *@level, in *@table.  Where the walk ends above,
+ * *@level and *@entry say where, and it returns EPT_WALK_FAILED.
  */
 uint64_t tdm_sept_walk(struct call *c, struct td *td, uint64_t gpa,
-		       unsigned int *level, uint64_t **entry)
+		       unsigned int *level, struct sept_table **table,
+		       uint64_t **entry)
 {
-	struct sept_table *table = &td->root;
 	unsigned int at = td->pwl;
+
+	*table = &td->root;
 
 	for (;;) {
 		struct page_ref ref;
 
-		*entry = &table->entry[gpa >> (12 + 9 * at) & 511];
+		*entry = &(*table)->entry[gpa >> (12 + 9 * at) & 511];
 		if (at == *level)
 			return TDX_SUCCESS;
 		if (sept_state(**entry) != SEPT_NL_MAPPED) {
@@ -66,7 +68,7 @@ uint64_t tdm_sept_walk(struct call *c, struct td *td, uint64_t gpa,
 			return TDX_EPT_WALK_FAILED | OP_RCX;
 		}
 		tdm_page_find(c->m, sept_hpa(**entry), &ref);
-		table = ref.entry->table;
+		*table = ref.entry->table;
 		at--;
 	}
 }
@@ -76,6 +78,7 @@ struct target {
 	struct td *td;
 	uint64_t gpa;
 	unsigned int level;
+	struct sept_table *table;
 	uint64_t *entry;
 };
 
@@ -102,7 +105,19 @@ static uint64_t get_target(struct call *c, enum lock_mode mode,
 
 static uint64_t walk(struct call *c, struct target *t)
 {
-	return tdm_sept_walk(c, t->td, t->gpa, &t->level, &t->entry);
+	return tdm_sept_walk(c, t->td, t->gpa, &t->level, &t->table, &t->entry);
+}
+
+/* Walks and locks the tree, as far as @mode says, and the entry. */
+static uint64_t walk_locked(struct call *c, struct target *t,
+			    enum lock_mode mode)
+{
+	if (!tdm_lock(c, &t->td->sept_lock, mode))
+		return TDX_OPERAND_BUSY | OP_SEPT_TREE;
+	TRY(walk(c, t));
+	if (!tdm_lock(c, &t->table->lock[t->entry - t->table->entry], EXCL))
+		return TDX_OPERAND_BUSY | OP_RCX;
+	return TDX_SUCCESS;
 }
 
 static uint64_t entry_error(struct call *c, const struct target *t,
@@ -131,7 +146,7 @@ uint64_t tdm_mem_sept_add(struct call *c)
 
 	c->r[TDX_RDX] &= ~1ULL;
 	TRY(get_target(c, SHARED, OP_STATES_MEM, 1, 4, &t));
-	TRY(walk(c, &t));
+	TRY(walk_locked(c, &t, SHARED));
 	if (sept_state(*t.entry) != SEPT_FREE &&
 	    !(allow_existing && sept_state(*t.entry) == SEPT_NL_MAPPED))
 		return entry_error(c, &t, TDX_EPT_ENTRY_STATE_INCORRECT);
@@ -177,7 +192,7 @@ uint64_t tdm_mem_page_aug(struct call *c)
 	struct target t;
 
 	TRY(get_target(c, SHARED, OP_STATES_MEM, 0, 1, &t));
-	TRY(walk(c, &t));
+	TRY(walk_locked(c, &t, SHARED));
 	if (sept_state(*t.entry) != SEPT_FREE)
 		return entry_error(c, &t, TDX_EPT_ENTRY_STATE_INCORRECT);
 	TRY(tdm_page_get_free(c, c->r[TDX_R8], OP_R8, t.level, &ref));
@@ -218,7 +233,7 @@ uint64_t tdm_mem_range_block(struct call *c)
 	struct target t;
 
 	TRY(get_target(c, SHARED, OP_STATES_MEM, 0, 4, &t));
-	TRY(walk(c, &t));
+	TRY(walk_locked(c, &t, EXCL));
 	switch (sept_state(*t.entry)) {
 	case SEPT_MAPPED:
 		blocked = SEPT_BLOCKED;
@@ -247,7 +262,7 @@ uint64_t tdm_mem_range_unblock(struct call *c)
 	struct target t;
 
 	TRY(get_target(c, SHARED, OP_STATES_MEM, 0, 4, &t));
-	TRY(walk(c, &t));
+	TRY(walk_locked(c, &t, EXCL));
 	switch (sept_state(*t.entry)) {
 	case SEPT_BLOCKED:
 		state = SEPT_MAPPED;
@@ -272,7 +287,7 @@ uint64_t tdm_mem_page_remove(struct call *c)
 	struct target t;
 
 	TRY(get_target(c, SHARED, OP_STATES_MEM, 0, 2, &t));
-	TRY(walk(c, &t));
+	TRY(walk_locked(c, &t, SHARED));
 	switch (sept_state(*t.entry)) {
 	case SEPT_MAPPED:
 	case SEPT_PENDING:
@@ -287,6 +302,8 @@ uint64_t tdm_mem_page_remove(struct call *c)
 	TRY(check_tracked(c, &t));
 
 	tdm_page_find(c->m, sept_hpa(*t.entry), &ref);
+	if (!tdm_lock(c, &ref.entry->lock, EXCL))
+		return TDX_OPERAND_BUSY | OP_RCX;
 	c->r[TDX_RCX] = ref.pa;
 	*t.entry = SEPT_FREE;
 	tdm_page_release(c->m, &ref);
@@ -299,6 +316,8 @@ uint64_t tdm_mem_track(struct call *c)
 
 	TRY(tdm_td_get(c, c->r[TDX_RCX], OP_RCX, SHARED, &td));
 	TRY(tdm_td_check(td, OP_STATES_MEM));
+	if (!tdm_lock(c, &td->epoch_lock, EXCL))
+		return TDX_OPERAND_BUSY | OP_TD_EPOCH;
 	if (td->refcount[~td->epoch & 1])
 		return TDX_PREVIOUS_TLB_EPOCH_BUSY;
 	td->epoch++;

@@ -16,6 +16,8 @@ uint64_t tdm_sys_init(struct call *c)
 
 	c->r[TDX_RCX] = c->r[TDX_RDX] = 0;
 	c->r[TDX_R8] = c->r[TDX_R9] = c->r[TDX_R10] = 0;
+	if (!tdm_lock(c, &m->lock, EXCL))
+		return TDX_SYS_BUSY;
 	if (m->state != SYSINIT_PENDING)
 		return TDX_SYS_INIT_NOT_PENDING;
 	if (attributes)
@@ -34,6 +36,8 @@ uint64_t tdm_sys_lp_init(struct call *c)
 	struct lp *lp = &m->lps[c->cpu->lp];
 
 	c->r[TDX_RCX] = c->r[TDX_RDX] = c->r[TDX_R8] = 0;
+	if (!tdm_lock(c, &m->lock, SHARED))
+		return TDX_SYS_BUSY;
 	if (m->state != SYSINIT_DONE)
 		return TDX_SYS_LP_INIT_NOT_PENDING;
 	if (lp->initialised)
@@ -198,6 +202,8 @@ uint64_t tdm_sys_config(struct call *c)
 	uint64_t nr = c->r[TDX_RDX], keyid = c->r[TDX_R8];
 	const uint64_t *array;
 
+	if (!tdm_lock(c, &m->lock, EXCL))
+		return TDX_SYS_BUSY;
 	if (m->state != SYSINIT_DONE || m->nr_lps_initialised != m->p.nr_lps)
 		return TDX_SYS_CONFIG_NOT_PENDING;
 	array = tdm_shared_hpa(m, c->r[TDX_RCX], TDMR_INFO_ALIGN);
@@ -233,6 +239,8 @@ uint64_t tdm_sys_key_config(struct call *c)
 	struct tdx_module *m = c->m;
 	struct package *package = &m->packages[tdm_package(c)];
 
+	if (!tdm_lock(c, &m->lock, EXCL))
+		return TDX_SYS_BUSY;
 	if (m->state != SYSCONFIG_DONE)
 		return TDX_SYS_KEY_CONFIG_NOT_PENDING;
 	if (package->key_configured)
@@ -285,6 +293,8 @@ uint64_t tdm_sys_tdmr_init(struct call *c)
 	c->r[TDX_RDX] = 0;
 	if (!is_aligned(base, SZ_1G) || !t || t->base != base)
 		return TDX_OPERAND_INVALID | OP_RCX;
+	if (!tdm_lock(c, &t->lock, EXCL))
+		return TDX_OPERAND_BUSY | OP_RCX;
 	if (t->init_next == t->base + t->size)
 		return TDX_TDMR_ALREADY_INITIALIZED;
 

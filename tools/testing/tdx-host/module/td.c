@@ -41,6 +41,8 @@ uint64_t tdm_mng_create(struct call *c)
 	if (!tdm_is_private_keyid(m, hkid))
 		return TDX_OPERAND_INVALID | OP_RDX;
 	TRY(tdm_page_get(c, c->r[TDX_RCX], OP_RCX, EXCL, PT_NDA, &ref));
+	if (!tdm_lock(c, &m->kot_lock, EXCL))
+		return TDX_OPERAND_BUSY | OP_KOT;
 	kot = tdm_kot(m, (unsigned int)hkid);
 	if (kot->state != KOT_FREE)
 		return TDX_HKID_NOT_FREE;
@@ -85,6 +87,8 @@ uint64_t tdm_mng_key_config(struct call *c)
 		return TDX_LIFECYCLE_STATE_INCORRECT;
 	if (td->key_packages & package)
 		return TDX_KEY_CONFIGURED;
+	if (!tdm_lock(c, &c->m->packages[tdm_package(c)].ket_lock, EXCL))
+		return TDX_OPERAND_BUSY | OP_KET;
 
 	td->key_packages |= package;
 	if (td->key_packages == c->m->package_mask)
@@ -254,6 +258,8 @@ uint64_t tdm_mng_vpflushdone(struct call *c)
 	struct td *td;
 
 	TRY(tdm_td_get(c, c->r[TDX_RCX], OP_RCX, EXCL, &td));
+	if (!tdm_lock(c, &c->m->kot_lock, EXCL))
+		return TDX_OPERAND_BUSY | OP_KOT;
 	if (td->lifecycle != TD_HKID_ASSIGNED &&
 	    td->lifecycle != TD_KEYS_CONFIGURED)
 		return TDX_LIFECYCLE_STATE_INCORRECT;
@@ -273,6 +279,8 @@ uint64_t tdm_mng_key_freeid(struct call *c)
 	struct td *td;
 
 	TRY(tdm_td_get(c, c->r[TDX_RCX], OP_RCX, EXCL, &td));
+	if (!tdm_lock(c, &c->m->kot_lock, EXCL))
+		return TDX_OPERAND_BUSY | OP_KOT;
 	if (td->lifecycle != TD_BLOCKED)
 		return TDX_LIFECYCLE_STATE_INCORRECT;
 	kot = tdm_kot(c->m, td->hkid);
@@ -305,6 +313,7 @@ void tdm_measure_page_add(struct td *td, uint64_t gpa)
 uint64_t tdm_mr_extend(struct call *c)
 {
 	uint64_t gpa = c->r[TDX_RCX], *entry;
+	struct sept_table *table;
 	unsigned int level = 0;
 	const uint8_t *page;
 	struct td *td;
@@ -315,7 +324,7 @@ uint64_t tdm_mr_extend(struct call *c)
 	TRY(tdm_td_check(td, 1 << OP_INITIALIZED));
 	if (!is_aligned(gpa, 2 * MEASURE_BLOCK) || !tdm_is_private_gpa(td, gpa))
 		return TDX_OPERAND_INVALID | OP_RCX;
-	if (tdm_sept_walk(c, td, gpa, &level, &entry) != TDX_SUCCESS)
+	if (tdm_sept_walk(c, td, gpa, &level, &table, &entry) != TDX_SUCCESS)
 		return TDX_EPT_ENTRY_NOT_PRESENT | OP_RCX;
 	if (sept_state(*entry) != SEPT_MAPPED) {
 		tdm_sept_report(c, *entry, level);

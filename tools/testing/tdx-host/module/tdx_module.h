@@ -47,12 +47,18 @@ struct tdx_cmr {
  * @lp: index of the LP, 0 to tdx_platform.nr_lps - 1
  * @tsc: host TSC at the time of the call
  * @tsc_adjust: IA32_TSC_ADJUST
+ * @now: time of the call in periods of the TSC, by a clock that all LPs share
+ *	and nobody sets
+ * @ticks: set by a call that is TDX_DONE: the LP executes nothing and takes no
+ *	interrupt until @now + @ticks; 0 unless tdx_set_time() says otherwise
  */
 struct tdx_cpu {
 	uint64_t *gpr;
 	unsigned int lp;
 	uint64_t tsc;
 	uint64_t tsc_adjust;
+	uint64_t now;
+	uint64_t ticks;
 };
 
 /**
@@ -134,6 +140,8 @@ enum tdx_outcome {
 	 * when an interrupt or an NMI may have become pending on the LP.
 	 */
 	TDX_IN_GUEST,
+	/* An injected fault: #UD at the SEAMCALL, no register has changed. */
+	TDX_UD,
 };
 
 struct tdx_module;
@@ -193,22 +201,104 @@ struct tdx_script {
 void tdx_set_script(struct tdx_module *m, const struct tdx_script *script);
 void tdx_get_script(const struct tdx_module *m, struct tdx_script *script);
 
+/* What an entry of the fault plan does to a call. */
+enum tdx_fault_what {
+	TDX_FAULT_NONE,		/* no entry */
+	TDX_FAULT_STATUS,	/* RAX is @value, no other effect */
+	TDX_FAULT_UD,		/* #UD, as when the CPU has left VMX operation */
+	TDX_FAULT_VMFAIL,	/* VMfailInvalid, as when the module is gone */
+	/*
+	 * Another LP has taken a lock that the leaf needs, and keeps it for @value
+	 * ticks: all calls until then are told so.
+	 */
+	TDX_FAULT_LOCKED,
+	/* TDH.PHYMEM.CACHE.WB only: interrupted, to be resumed. */
+	TDX_FAULT_INTERRUPTED,
+};
+
+#define TDX_MAX_FAULTS	8
+#define TDX_ANY_LEAF	0xffff
+#define TDX_FOREVER	UINT32_MAX
+
 /**
- * struct tdx_fault - have a leaf fail
- * @leaf: leaf number
- * @nth: the first call to fail, counted from now; 1 is the next one
- * @count: how many calls fail from there on; 0 removes the fault
- * @status: RAX of the failed call, which has no other effect
+ * struct tdx_fault - an entry of the fault plan
+ * @what: see enum tdx_fault_what
+ * @leaf: leaf number, or TDX_ANY_LEAF
+ * @nth: the first call to fail, counted from tdx_set_fault(); 1 is the next one
+ * @every: from then on each such call; 1 is all
+ * @count: how often, or TDX_FOREVER
+ * @value: see enum tdx_fault_what
+ * @calls: out: calls seen
+ * @injected: out: of these, calls it made fail
+ *
+ * A fault comes before the leaf has had any effect.  If several entries are due
+ * at the same call, the first one wins and the others wait for their next turn.
  */
 struct tdx_fault {
+	enum tdx_fault_what what;
 	uint16_t leaf;
+	uint32_t nth;
+	uint32_t every;
+	uint32_t count;
+	uint64_t value;
+	uint64_t calls;
+	uint64_t injected;
+};
+
+/* Replaces the entry; both return false if there is no such entry. */
+bool tdx_set_fault(struct tdx_module *m, unsigned int slot,
+		   const struct tdx_fault *fault);
+bool tdx_get_fault(const struct tdx_module *m, unsigned int slot,
+		   struct tdx_fault *fault);
+/* Removes all entries, and ends a scenario. */
+void tdx_clear_faults(struct tdx_module *m);
+
+enum tdx_scenario_how {
+	TDX_SCENARIO_END,
+	TDX_SCENARIO_BUSY,	/* a lock that the leaf needs is taken */
+	TDX_SCENARIO_ERROR,	/* what does not go away by trying again */
+};
+
+/**
+ * struct tdx_scenario - calls of which one fails
+ * @how: the status of the call that fails, which is one of its leaf
+ * @nth: this call fails, 1 is the first; 0: only count
+ * @sticky: so do all that follow
+ * @exempt: bit mask of leaves that neither fail nor count
+ * @calls: out: calls seen
+ * @failed: out: of these, calls made to fail
+ * @leaf: out: leaf of the first of them, or TDX_ANY_LEAF
+ * @status: out: its status
+ */
+struct tdx_scenario {
+	enum tdx_scenario_how how;
 	uint64_t nth;
-	uint64_t count;
+	bool sticky;
+	uint64_t exempt;
+	uint64_t calls;
+	uint64_t failed;
+	unsigned int leaf;
 	uint64_t status;
 };
 
-/* One fault a leaf; a second one for the same leaf replaces the first. */
-void tdx_set_fault(struct tdx_module *m, const struct tdx_fault *fault);
+void tdx_begin_scenario(struct tdx_module *m,
+			const struct tdx_scenario *scenario);
+/* The results stay until another one begins. */
+void tdx_end_scenario(struct tdx_module *m);
+void tdx_get_scenario(const struct tdx_module *m,
+		      struct tdx_scenario *scenario);
+
+/**
+ * tdx_set_time() - have leaves take time
+ * @m: the model
+ * @percent: of what the model knows or supposes of hardware; 0 (default): none
+ *
+ * A leaf has its effect at once, but its locks stay taken for that time.
+ */
+void tdx_set_time(struct tdx_module *m, unsigned int percent);
+
+/* How long a successful call takes, at 100 percent; 0 if it is not modelled. */
+uint64_t tdx_leaf_ns(unsigned int leaf);
 
 /* Gauges, in pages, KeyIDs and TDs. */
 struct tdx_usage {
@@ -219,6 +309,10 @@ struct tdx_usage {
 	uint64_t tds;			/* TDRs that exist */
 	uint64_t pamt_bytes;		/* as configured by TDH.SYS.CONFIG */
 	bool ready;			/* SYS_READY */
+	/* Events so far. */
+	uint64_t injected;		/* calls that a fault was injected into */
+	uint64_t locks_busy;		/* locks that a call found taken */
+	uint64_t ticks_taken;		/* by all calls, see tdx_set_time() */
 };
 
 void tdx_get_usage(const struct tdx_module *m, struct tdx_usage *usage);

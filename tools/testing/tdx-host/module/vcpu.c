@@ -326,23 +326,26 @@ uint64_t tdm_vp_enter(struct call *c)
 	if ((int64_t)(c->cpu->tsc - v->exit_tsc) < 0)
 		return TDX_TSC_ROLLBACK;
 
+	/* Nobody else needs it once the vCPU is in the epoch. */
+	if (v->td->epoch_lock.excl) {
+		c->m->locks_busy++;
+		return TDX_OPERAND_BUSY | OP_TD_EPOCH;
+	}
 	enter_guest(c, v);
 	if (c->m->script.mode == TDX_SCRIPT_EXIT)
 		scripted_exit(c->m, c->cpu);
 	else if (!event_exit(c->m, c->cpu))
-		c->in_guest = true;
+		c->outcome = TDX_IN_GUEST;
 	return c->r[TDX_RAX];
 }
 
 enum tdx_outcome tdx_guest_poll(struct tdx_module *m, struct tdx_cpu *cpu)
 {
-	struct vcpu *v = m->lps[cpu->lp].in_guest;
-
-	if (!v)
+	cpu->ticks = 0;
+	if (!m->lps[cpu->lp].in_guest)
 		return TDX_DONE;
 	if (!event_exit(m, cpu))
 		return TDX_IN_GUEST;
-	tdm_unlock(&v->td->page->lock, SHARED);
-	tdm_unlock(&v->page->lock, SHARED);
+	tdm_take_time(m, cpu, LEAF_VP_ENTER, 0);
 	return TDX_DONE;
 }

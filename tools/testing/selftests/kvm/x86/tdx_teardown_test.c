@@ -49,6 +49,7 @@ FIXTURE_SETUP(tdx)
 
 	TH_LOG("The TDX module is a software model");
 	tdx_host_script_io();
+	tdx_host_clear_faults();
 	tdx_host_reset();
 	self->before = tdx_gauges_read();
 }
@@ -214,9 +215,9 @@ static struct tdx_td *create_premapped_td(struct __test_metadata *_metadata,
 	region.gpa = td->gpa + td->init_size;
 	region.source_addr = (uintptr_t)addr_gpa2hva(td->vm, region.gpa);
 
-	tdx_host_inject_fault(TDH_MEM_PAGE_ADD, 1, 1,
-			      TDX_STATUS_OPERAND_BUSY |
-			      TDX_STATUS_OPERAND_ID_TDR);
+	tdx_host_inject_status(TDH_MEM_PAGE_ADD, 1,
+			       TDX_STATUS_OPERAND_BUSY |
+			       TDX_STATUS_OPERAND_ID_TDR);
 	EXPECT_EQ(EBUSY, __tdx_vcpu_ioctl(td->vcpus[0], KVM_TDX_INIT_MEM_REGION,
 					  0, &region, &hw_error));
 	EXPECT_EQ(1, region.nr_pages);
@@ -256,13 +257,18 @@ TDX_TEST(vcpu_creation_fails)
 /* A page table that KVM didn't get to link is freed, the TD never had it. */
 TDX_TEST(sept_add_busy)
 {
-	u64 status = TDX_STATUS_OPERAND_BUSY | TDX_STATUS_OPERAND_ID_TDR;
+	const struct tdx_fault fault = {
+		.what = TDX_HOST_FAULT_STATUS,
+		.leaf = TDH_MEM_SEPT_ADD,
+		.count = 2,
+		.value = TDX_STATUS_OPERAND_BUSY | TDX_STATUS_OPERAND_ID_TDR,
+	};
 	struct tdx_td *td;
 
 	if (skip_unless(_metadata, self, MODEL))
 		return;
 
-	tdx_host_inject_fault(TDH_MEM_SEPT_ADD, 2, 1, status);
+	tdx_host_set_fault(0, &fault);
 	td = create_runnable_td();
 	EXPECT_EQ(2, tdx_host_read(TDX_HOST_SEAMCALL_ERRORS + TDH_MEM_SEPT_ADD));
 	enter_vcpus(self, td);
@@ -734,7 +740,7 @@ static struct tdx_td *fail_terminate(struct __test_metadata *_metadata,
 
 	enter_vcpus(self, td);
 
-	tdx_host_inject_fault(leaf, 1, 1, status);
+	tdx_host_inject_status(leaf, 1, status);
 	EXPECT_EQ(EIO, __tdx_vm_terminate(td->vm, &hw_error));
 	EXPECT_EQ(status, hw_error);
 	EXPECT_EQ(1, tdx_gauges_read().keyids_in_use -
@@ -791,8 +797,8 @@ TDX_TEST(fault_terminate_resumes_late)
 
 	td = fail_terminate(_metadata, self, TDH_VP_FLUSH, status);
 	for (i = 0; i < ARRAY_SIZE(release_faults); i++) {
-		tdx_host_inject_fault(release_faults[i].leaf, 1, 1,
-				      release_faults[i].status);
+		tdx_host_inject_status(release_faults[i].leaf, 1,
+				       release_faults[i].status);
 		EXPECT_EQ(EIO, __tdx_vm_terminate(td->vm, &hw_error));
 		EXPECT_EQ(release_faults[i].status, hw_error);
 	}
@@ -868,9 +874,9 @@ static void check_failing_reclaim(struct __test_metadata *_metadata,
 {
 	struct tdx_gauges after;
 
-	tdx_host_inject_fault(TDH_PHYMEM_PAGE_RECLAIM, 1, nth,
-			      TDX_STATUS_PAGE_METADATA_INCORRECT |
-			      TDX_STATUS_OPERAND_ID_RCX);
+	tdx_host_inject_status(TDH_PHYMEM_PAGE_RECLAIM, nth,
+			       TDX_STATUS_PAGE_METADATA_INCORRECT |
+			       TDX_STATUS_OPERAND_ID_RCX);
 	tdx_counts_start(&self->counts);
 	tdx_td_free(td);
 	tdx_counts_stop(&self->counts);

@@ -110,6 +110,8 @@ static void platform_log(void *ctx, const char *line)
 bx_seam_c::bx_seam_c() : enabled(false), module(NULL), tsc_hz(0)
 {
   put("seam", "SEAM");
+  for (unsigned lp = 0; lp < TDX_MAX_LPS; lp++)
+    stall_timer[lp] = BX_NULL_TIMER_HANDLE;
 }
 
 void bx_seam_c::reset(unsigned type)
@@ -205,6 +207,7 @@ void bx_seam_c::load_module(void)
   module = tdx_module_new(&p);
   if (! module)
     BX_FATAL(("tdx: the TDX module model refuses this platform"));
+  tdx_set_time(module, SIM->get_param_num(BXPN_TDX_TIME)->get());
 }
 
 static tdx_cpu module_cpu(BX_CPU_C *cpu)
@@ -214,15 +217,33 @@ static tdx_cpu module_cpu(BX_CPU_C *cpu)
   c.lp = cpu->which_cpu();
   c.tsc = cpu->get_TSC();
   c.tsc_adjust = cpu->tsc_adjust;
+  c.now = bx_pc_system.time_ticks();
+  c.ticks = 0;
   return c;
 }
 
-// The status is in RAX once the leaf is through.
-tdx_outcome bx_seam_c::account(const tdx_cpu &c, tdx_outcome outcome)
+// The status is in RAX once the leaf is through.  A timer ends the stall, so that
+// time does not go beyond its end when all CPUs are idle.
+tdx_outcome bx_seam_c::account(BX_CPU_C *cpu, const tdx_cpu &c, tdx_outcome outcome)
 {
-  if (outcome == TDX_DONE && (c.gpr[TDX_RAX] >> 63) && leaf[c.lp] <= 0xff)
+  if (outcome != TDX_DONE) return outcome;
+
+  if ((c.gpr[TDX_RAX] >> 63) && leaf[c.lp] <= 0xff)
     nr_leaf_errors[leaf[c.lp]]++;
+
+  stall_end[c.lp] = c.now + c.ticks;
+  if (c.ticks) {
+    if (stall_timer[c.lp] == BX_NULL_TIMER_HANDLE)
+      stall_timer[c.lp] = bx_pc_system.register_timer_ticks(this, stall_timer_handler, c.ticks, 0, 1, "seam.stall");
+    else
+      bx_pc_system.activate_timer_ticks(stall_timer[c.lp], c.ticks, 0);
+  }
   return outcome;
+}
+
+bool bx_seam_c::is_over(unsigned cpu) const
+{
+  return bx_pc_system.time_ticks() >= stall_end[cpu];
 }
 
 tdx_outcome bx_seam_c::call(BX_CPU_C *cpu)
@@ -230,17 +251,18 @@ tdx_outcome bx_seam_c::call(BX_CPU_C *cpu)
   tdx_cpu c = module_cpu(cpu);
   Bit64u rax = c.gpr[TDX_RAX];
 
-  nr_calls++;
-
-  // to the P-SEAMLDR, of which there is none
-  if (rax >> 63) return TDX_VMFAIL_INVALID;
-
   leaf[c.lp] = rax & 0xffff;
+
+  tdx_outcome outcome = tdx_seamcall(module, &c);
+  if (outcome == TDX_UD) return outcome;
+
+  nr_calls++;
+  // to the P-SEAMLDR, of which there is none
+  if (rax >> 63) return outcome;
+
   if (leaf[c.lp] <= 0xff) nr_leaf_calls[leaf[c.lp]]++;
-
-  if (module) bx_report.seamcall(cpu);
-
-  return account(c, tdx_seamcall(module, &c));
+  if (outcome != TDX_VMFAIL_INVALID) bx_report.seamcall(cpu);
+  return account(cpu, c, outcome);
 }
 
 tdx_outcome bx_seam_c::poll(BX_CPU_C *cpu)
@@ -250,7 +272,7 @@ tdx_outcome bx_seam_c::poll(BX_CPU_C *cpu)
   if (! platform_interrupt_pending(NULL, c.lp) && ! platform_nmi_pending(NULL, c.lp))
     return TDX_IN_GUEST;
 
-  return account(c, tdx_guest_poll(module, &c));
+  return account(cpu, c, tdx_guest_poll(module, &c));
 }
 
 #undef LOG_THIS
@@ -265,8 +287,13 @@ void BX_CPU_C::seamcall_outcome(unsigned outcome)
 {
   switch(outcome) {
   case TDX_DONE:
-    BX_CPU_THIS_PTR activity_state = BX_ACTIVITY_STATE_ACTIVE;
     VMsucceed();
+    if (bx_seam.is_over(BX_CPU_ID))
+      BX_CPU_THIS_PTR activity_state = BX_ACTIVITY_STATE_ACTIVE;
+    else {
+      BX_CPU_THIS_PTR activity_state = BX_ACTIVITY_STATE_SEAM;
+      BX_CPU_THIS_PTR async_event = 1;
+    }
     break;
   case TDX_VMFAIL_INVALID:
     BX_CPU_THIS_PTR activity_state = BX_ACTIVITY_STATE_ACTIVE;
@@ -287,7 +314,7 @@ bool BX_CPU_C::handleTD(void)
     unsigned outcome = bx_seam.poll(BX_CPU_THIS);
     if (outcome != TDX_IN_GUEST) {
       seamcall_outcome(outcome);
-      return false;
+      return BX_CPU_THIS_PTR activity_state == BX_ACTIVITY_STATE_SEAM ? handleSEAM() : false;
     }
 
     if (BX_HRQ && BX_DBG_ASYNC_DMA) DEV_dma_raise_hlda();
@@ -296,6 +323,22 @@ bool BX_CPU_C::handleTD(void)
 
     BX_TICKN(bx_pc_system.getIdleTicks(10));
   }
+}
+
+// A SEAMCALL has returned, but its modelled time has not passed: as in SEAM root
+// operation, everything stays pending.  Returns true to let others go on.
+bool BX_CPU_C::handleSEAM(void)
+{
+  while (! bx_seam.is_over(BX_CPU_ID)) {
+    if (BX_HRQ && BX_DBG_ASYNC_DMA) DEV_dma_raise_hlda();
+
+    if (BX_SMP_PROCESSORS > 1 || bx_pc_system.kill_bochs_request) return true;
+
+    BX_TICKN(bx_pc_system.getIdleTicks(10));
+  }
+
+  BX_CPU_THIS_PTR activity_state = BX_ACTIVITY_STATE_ACTIVE;
+  return false;
 }
 
 void BX_CPP_AttrRegparmN(1) BX_CPU_C::SEAMCALL(bxInstruction_c *i)
@@ -312,7 +355,9 @@ void BX_CPP_AttrRegparmN(1) BX_CPU_C::SEAMCALL(bxInstruction_c *i)
     exception(BX_GP_EXCEPTION, 0);
   }
 
-  seamcall_outcome(bx_seam.call(BX_CPU_THIS));
+  unsigned outcome = bx_seam.call(BX_CPU_THIS);
+  if (outcome == TDX_UD) exception(BX_UD_EXCEPTION, 0);
+  seamcall_outcome(outcome);
 #endif
 
   BX_NEXT_TRACE(i);

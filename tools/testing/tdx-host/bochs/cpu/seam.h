@@ -26,16 +26,23 @@ public:
   // For a CPU in a TD: TDX_IN_GUEST if it stays there
   tdx_outcome poll(BX_CPU_C *cpu);
 
+  // For a CPU whose SEAMCALL is through: false if its modelled time has not passed
+  bool is_over(unsigned cpu) const;
+
   // CPUID leaves of tdx_host_model.h.  Returns false if it is another leaf.
   bool cpuid(BX_CPU_C *cpu);
 
 private:
   void load_module(void);
   void init_owned_pages(void);
-  tdx_outcome account(const tdx_cpu &c, tdx_outcome outcome);
+  tdx_outcome account(BX_CPU_C *cpu, const tdx_cpu &c, tdx_outcome outcome);
+  static void stall_timer_handler(void *) {}
 
   unsigned command(Bit32u cmd, Bit64u rbx, Bit64u rdx, Bit64u rsi, Bit64u *result);
   bool read_counter(Bit64u index, Bit64u *value) const;
+  unsigned set_fault(Bit64u rbx, Bit64u rdx, Bit64u rsi);
+  unsigned read_fault(Bit64u slot, Bit64u part, Bit64u *result) const;
+  unsigned scenario(Bit64u rbx, Bit64u rdx);
   void reset_counters(void);
 
   bool enabled;
@@ -47,6 +54,8 @@ private:
   Bit64u reset_ticks;         // when the counters were reset
 
   Bit64u leaf[TDX_MAX_LPS];   // of the SEAMCALL in progress
+  Bit64u stall_end[TDX_MAX_LPS];
+  int stall_timer[TDX_MAX_LPS];
 };
 
 extern bx_seam_c bx_seam;

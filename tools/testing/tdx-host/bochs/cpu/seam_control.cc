@@ -15,11 +15,18 @@
 #include "x86/tdx_host_model.h"
 #define LOG_THIS this->
 
+static_assert(TDX_HOST_MAX_FAULTS == TDX_MAX_FAULTS, "one slot for each");
+static_assert(TDX_HOST_ANY_LEAF == TDX_ANY_LEAF && TDX_HOST_FOREVER == TDX_FOREVER, "one value for each");
+static_assert((unsigned) TDX_HOST_FAULT_INTERRUPTED == (unsigned) TDX_FAULT_INTERRUPTED, "one number for each");
+static_assert((unsigned) TDX_HOST_SCENARIO_ERROR == (unsigned) TDX_SCENARIO_ERROR, "one number for each");
+
 #if TDX_HOST_MAX_WATCHES != BX_PROBE_WATCHES
   #error "one probe for each watch"
 #endif
 
 static_assert((unsigned) TDX_HOST_REPORT_KINDS == (unsigned) BX_REPORT_KINDS, "one number for each kind");
+
+static const Bit64u MAX_PERCENT = 100000;
 
 // errno values of Linux
 enum { CONTROL_OK = 0, CONTROL_ENODEV = 19, CONTROL_EINVAL = 22 };
@@ -72,9 +79,20 @@ bool bx_seam_c::read_counter(Bit64u index, Bit64u *value) const
     return true;
   }
 
+  if (index >= TDX_HOST_LEAF_NS && index < TDX_HOST_LEAF_NS + 0x40) {
+    *value = tdx_leaf_ns(index - TDX_HOST_LEAF_NS);
+    return true;
+  }
+
   struct tdx_usage usage;
+  struct tdx_scenario scenario;
   memset(&usage, 0, sizeof(usage));
-  if (module) tdx_get_usage(module, &usage);
+  memset(&scenario, 0, sizeof(scenario));
+  scenario.leaf = TDX_ANY_LEAF;
+  if (module) {
+    tdx_get_usage(module, &usage);
+    tdx_get_scenario(module, &scenario);
+  }
 
   switch(index) {
   case TDX_HOST_SEAMCALLS:         *value = nr_calls; break;
@@ -94,9 +112,72 @@ bool bx_seam_c::read_counter(Bit64u index, Bit64u *value) const
   case TDX_HOST_PAMT_BYTES:        *value = usage.pamt_bytes; break;
   case TDX_HOST_MODULE_READY:      *value = usage.ready; break;
   case TDX_HOST_WANTS_CLFLUSH:     *value = SIM->get_param_bool(BXPN_TDX_CLFLUSH)->get(); break;
+  case TDX_HOST_INJECTED:          *value = usage.injected; break;
+  case TDX_HOST_LOCKS_BUSY:        *value = usage.locks_busy; break;
+  case TDX_HOST_STALL_TICKS:       *value = usage.ticks_taken; break;
+  case TDX_HOST_SCENARIO_CALLS:    *value = scenario.calls; break;
+  case TDX_HOST_SCENARIO_FAILED:   *value = scenario.failed; break;
+  case TDX_HOST_SCENARIO_LEAF:     *value = scenario.leaf; break;
+  case TDX_HOST_SCENARIO_STATUS:   *value = scenario.status; break;
   default: return false;
   }
   return true;
+}
+
+unsigned bx_seam_c::set_fault(Bit64u rbx, Bit64u rdx, Bit64u rsi)
+{
+  struct tdx_fault fault;
+  memset(&fault, 0, sizeof(fault));
+  fault.what = (enum tdx_fault_what) (rbx >> 8 & 0xff);
+  fault.leaf = rbx >> 16 & 0xffff;
+  fault.count = GET32H(rbx);
+  fault.nth = GET32L(rdx);
+  fault.every = GET32H(rdx);
+  fault.value = rsi;
+  return tdx_set_fault(module, rbx & 0xff, &fault) ? CONTROL_OK : CONTROL_EINVAL;
+}
+
+unsigned bx_seam_c::read_fault(Bit64u slot, Bit64u part, Bit64u *result) const
+{
+  struct tdx_fault fault;
+  if (slot >= TDX_HOST_MAX_FAULTS || ! tdx_get_fault(module, slot, &fault)) return CONTROL_EINVAL;
+
+  switch(part) {
+  case TDX_HOST_FAULT_RBX:
+    *result = fault.what ? slot | (Bit64u) fault.what << 8 | (Bit64u) fault.leaf << 16 | (Bit64u) fault.count << 32 : 0;
+    break;
+  case TDX_HOST_FAULT_RDX:      *result = fault.nth | (Bit64u) fault.every << 32; break;
+  case TDX_HOST_FAULT_RSI:      *result = fault.value; break;
+  case TDX_HOST_FAULT_CALLS:    *result = fault.calls; break;
+  case TDX_HOST_FAULT_INJECTED: *result = fault.injected; break;
+  default: return CONTROL_EINVAL;
+  }
+  return CONTROL_OK;
+}
+
+unsigned bx_seam_c::scenario(Bit64u rbx, Bit64u rdx)
+{
+  struct tdx_scenario scenario;
+  memset(&scenario, 0, sizeof(scenario));
+  scenario.sticky = rbx & TDX_HOST_SCENARIO_STICKY;
+  scenario.nth = GET32H(rbx);
+  scenario.exempt = rdx;
+
+  switch(GET32L(rbx) & ~TDX_HOST_SCENARIO_STICKY) {
+  case TDX_HOST_SCENARIO_END:
+    tdx_end_scenario(module);
+    return CONTROL_OK;
+  case TDX_HOST_SCENARIO_BUSY:
+    scenario.how = TDX_SCENARIO_BUSY;
+    break;
+  case TDX_HOST_SCENARIO_ERROR:
+    scenario.how = TDX_SCENARIO_ERROR;
+    break;
+  default:
+    return CONTROL_EINVAL;
+  }
+  tdx_begin_scenario(module, &scenario);
+  return CONTROL_OK;
 }
 
 unsigned bx_seam_c::command(Bit32u cmd, Bit64u rbx, Bit64u rdx, Bit64u rsi, Bit64u *result)
@@ -134,18 +215,25 @@ unsigned bx_seam_c::command(Bit32u cmd, Bit64u rbx, Bit64u rdx, Bit64u rsi, Bit6
     return CONTROL_OK;
   }
 
-  case TDX_HOST_FAULT: {
-    if (! module) return CONTROL_ENODEV;
+  case TDX_HOST_FAULT:
+    return module ? set_fault(rbx, rdx, rsi) : CONTROL_ENODEV;
 
-    struct tdx_fault fault;
-    fault.leaf = GET32L(rbx);
-    fault.count = GET32H(rbx);
-    fault.nth = rdx;
-    fault.status = rsi;
-    if (fault.leaf != GET32L(rbx) || (fault.count && ! fault.nth)) return CONTROL_EINVAL;
-    tdx_set_fault(module, &fault);
+  case TDX_HOST_FAULT_READ:
+    return module ? read_fault(rbx, rdx, result) : CONTROL_ENODEV;
+
+  case TDX_HOST_FAULT_CLEAR:
+    if (! module) return CONTROL_ENODEV;
+    tdx_clear_faults(module);
     return CONTROL_OK;
-  }
+
+  case TDX_HOST_SCENARIO:
+    return module ? scenario(rbx, rdx) : CONTROL_ENODEV;
+
+  case TDX_HOST_TIME:
+    if (! module) return CONTROL_ENODEV;
+    if (rbx > MAX_PERCENT) return CONTROL_EINVAL;
+    tdx_set_time(module, rbx);
+    return CONTROL_OK;
 
   case TDX_HOST_WATCH_LOCK:
     if (rbx >= TDX_HOST_MAX_WATCHES || ! bx_probe.watch[rbx].addr || rdx >= rsi) return CONTROL_EINVAL;

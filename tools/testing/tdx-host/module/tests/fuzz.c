@@ -215,11 +215,26 @@ static void set_script(struct rig *r, uint8_t n)
 static void set_fault(struct rig *r, const uint8_t *s)
 {
 	struct tdx_fault f = {
-		.leaf = s[1], .nth = s[2] & 7, .count = s[3] & 3,
-		.status = TDX_OPERAND_BUSY | s[3],
+		.what = s[3] & 7,
+		.leaf = s[1] & 0x80 ? TDX_ANY_LEAF : s[1] & 63,
+		.nth = s[2] & 7, .every = s[2] >> 3 & 3,
+		.count = s[3] & 0x80 ? TDX_FOREVER : s[3] >> 3 & 3,
+		.value = TDX_OPERAND_BUSY | s[3],
 	};
 
-	tdx_set_fault(r->m, &f);
+	if (f.what == TDX_FAULT_LOCKED)
+		f.value &= 0xffff;
+	tdx_set_fault(r->m, s[2] >> 5, &f);
+}
+
+static void begin_scenario(struct rig *r, const uint8_t *s)
+{
+	struct tdx_scenario scenario = {
+		.how = s[1] % 3, .sticky = s[1] & 0x80, .nth = s[2],
+		.exempt = s[3] & 1 ? 1ULL << (s[3] >> 1 & 63) : 0,
+	};
+
+	tdx_begin_scenario(r->m, &scenario);
 }
 
 static void poke_tdmr(struct rig *r, const uint8_t *s)
@@ -281,6 +296,15 @@ static void step(struct rig *r, const uint8_t *s)
 	case F_FAULT:
 		set_fault(r, s);
 		break;
+	case F_SCENARIO:
+		begin_scenario(r, s);
+		break;
+	case F_TIME:
+		tdx_set_time(r->m, s[1]);
+		break;
+	case F_WAIT:
+		r->now += s[2] << 8 | s[3];
+		break;
 	case F_TSC_ADJUST:
 		r->tsc_adjust[lp] = s[2] & 1;
 		break;
@@ -333,12 +357,9 @@ static void reclaim_all(struct rig *r, bool tdrs)
 /* Whatever has happened, the host gets all of its memory and KeyIDs back. */
 static void tear_down_all(struct rig *r)
 {
-	struct tdx_fault none = { 0 };
-
-	for (unsigned int leaf = 0; leaf < TDX_NR_LEAVES; leaf++) {
-		none.leaf = (uint16_t)leaf;
-		tdx_set_fault(r->m, &none);
-	}
+	tdx_clear_faults(r->m);
+	tdx_set_time(r->m, 0);
+	r->now += 1ULL << 40;
 	for (unsigned int lp = 0; lp < RIG_LPS; lp++) {
 		r->interrupt[lp] = 0x20;	/* no TD waits for this one */
 		r->nmi[lp] = true;

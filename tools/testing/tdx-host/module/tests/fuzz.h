@@ -20,7 +20,10 @@ enum fuzz_step {
 	F_INTERRUPT,		/* a: LP, b: vector */
 	F_NMI,			/* a: LP */
 	F_SCRIPT,		/* a: one of several */
-	F_FAULT,		/* a: leaf, b: nth, c: count and status */
+	F_FAULT,		/* a: leaf, slot, b: nth, every, c: what, count */
+	F_SCENARIO,		/* a: how, b: nth */
+	F_TIME,			/* a: percent */
+	F_WAIT,			/* b, c: ticks */
 	F_TSC_ADJUST,		/* a: LP, b: value */
 	F_POKE_PARAMS,		/* a, b: offset, c: byte */
 	F_POKE_TDMR,		/* a: word, b, c: value */

@@ -249,6 +249,7 @@ static struct tdx_cpu cpu_of(struct rig *r, unsigned int lp)
 		.lp = lp,
 		.tsc = r->tsc += 1000,
 		.tsc_adjust = r->tsc_adjust[lp],
+		.now = r->now,
 	};
 }
 
@@ -269,6 +270,7 @@ uint64_t rig_call(struct rig *r, unsigned int lp, const uint64_t in[5])
 	}
 	memcpy(before, gpr, sizeof(before));
 	r->outcome = tdx_seamcall(r->m, &cpu);
+	r->ticks = cpu.ticks;
 	r->out = gpr;
 	if (r->outcome != TDX_DONE && memcmp(before, gpr, sizeof(before)))
 		rig_fail("a call that has not completed changed a register");
@@ -285,6 +287,7 @@ enum tdx_outcome rig_poll(struct rig *r, unsigned int lp)
 
 	memcpy(before, r->gpr[lp], sizeof(before));
 	r->outcome = tdx_guest_poll(r->m, &cpu);
+	r->ticks = cpu.ticks;
 	r->out = r->gpr[lp];
 	check_preserved(VP_ENTER, before, r->out);
 	if (r->check)

@@ -48,6 +48,8 @@ struct rig {
 	uint64_t nr_owned;
 	uint64_t next_frame;
 	uint64_t tsc;
+	uint64_t now;			/* moved on by nobody but tests */
+	uint64_t ticks;			/* that the last call takes */
 	uint64_t tsc_adjust[RIG_LPS];
 	uint64_t gpr[RIG_LPS][TDX_NR_GPRS];
 	int interrupt[RIG_LPS];		/* pending vector, -1 if none */

@@ -61,7 +61,18 @@ static const struct {
 		{ F_CACHE_WB, 2 }, { F_KEY_FREEID }, { F_KEY_FREEID, 0, 1 }) },
 	{ "dead", 1, STEPS({ F_MAKE_TD, 5 }, { F_SCRIPT, 242 },
 		{ F_VP_ENTER }, { F_VP_ENTER }, { F_MEM_TRACK },
-		{ F_SCRIPT, EXIT }, { F_FAULT, 0, 1, 1 }, { F_VP_ENTER }) },
+		{ F_SCRIPT, EXIT }, { F_FAULT, 0, 1 | 1 << 3, 1 | 1 << 3 },
+		{ F_VP_ENTER }) },
+	{ "locked", 1, STEPS({ F_FAULT, 6, 1 | 1 << 3, 4 | 1 << 3 },
+		{ F_MAKE_TD, 5 }, { F_PAGE_AUG, 0, 0, 1 }, { F_WAIT, 0, 255 },
+		{ F_WAIT, 0, 255 }, { F_PAGE_AUG, 0, 0, 1 }) },
+	{ "scenario", 1, STEPS({ F_SCENARIO, 0x82, 30 }, { F_MAKE_TD, 5 },
+		{ F_VP_FLUSH }, { F_FREE_HKID }) },
+	{ "time", 1, STEPS({ F_MAKE_TD, 5 }, { F_TIME, 100 },
+		{ F_PAGE_AUG, 0, 0, 1 }, { F_RANGE_BLOCK, 1, 0, 1 },
+		{ F_WAIT, 0, 255 }, { F_RANGE_BLOCK, 1, 0, 1 },
+		{ F_MEM_TRACK, 2 }, { F_VP_ENTER, 0 }, { F_WAIT, 0, 255 },
+		{ F_PAGE_REMOVE, 3, 0, 1 }) },
 };
 
 int main(int argc, char **argv)

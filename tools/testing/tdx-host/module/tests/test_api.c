@@ -73,58 +73,6 @@ static void optional_callbacks(void **state)
 	rig_free(r);
 }
 
-static void faults(void **state)
-{
-	struct rig *r = *state;
-	struct tdx_fault f = {
-		.leaf = PAGE_RDMD, .nth = 3, .count = 2,
-		.status = TDX_OPERAND_BUSY | 1,
-	};
-
-	tdx_set_fault(r->m, &f);
-	ok(call(r, PAGE_RDMD, RIG_TDMR_BASE));
-	ok(call(r, PAGE_RDMD, RIG_TDMR_BASE));
-	for (int i = 0; i < 2; i++) {
-		expect(TDX_OPERAND_BUSY | 1, call(r, PAGE_RDMD, RIG_TDMR_BASE));
-		/* no other effect */
-		assert_int_equal(out(r, RCX), RIG_TDMR_BASE);
-		assert_int_equal(out(r, R8), 0);
-		/* other leaves do not count */
-		ok(call(r, PAGE_WBINVD, RIG_TDMR_BASE));
-	}
-	ok(call(r, PAGE_RDMD, RIG_TDMR_BASE));
-
-	f.nth = 1;
-	tdx_set_fault(r->m, &f);
-	f.status = TDX_RND_NO_ENTROPY;		/* replaces */
-	tdx_set_fault(r->m, &f);
-	assert_true(call(r, PAGE_RDMD, RIG_TDMR_BASE) == 0x8000020300000000);
-	f.count = 0;				/* removes */
-	tdx_set_fault(r->m, &f);
-	ok(call(r, PAGE_RDMD, RIG_TDMR_BASE));
-	f.leaf = 0xffff;
-	tdx_set_fault(r->m, &f);
-}
-
-static void fault_leaves_no_trace(void **state)
-{
-	struct rig *r = *state;
-	struct tdx_fault f = { .nth = 1, .count = 1 };
-	struct rig_td td;
-
-	assert_true(rig_td_runnable(r, &td, RIG_HKID));
-	f.leaf = PAGE_AUG;
-	f.status = TDX_OPERAND_BUSY | 0x92;
-	tdx_set_fault(r->m, &f);
-	expect(TDX_OPERAND_BUSY | 0x92,
-	       call(r, PAGE_AUG, 0, td.tdr, r->next_frame));
-	ok(call(r, PAGE_AUG, 0, td.tdr, rig_frame(r)));
-	f.leaf = VP_ENTER;
-	tdx_set_fault(r->m, &f);
-	expect(TDX_OPERAND_BUSY | 0x92, call(r, VP_ENTER, td.tdvpr[0]));
-	expect(77, call(r, VP_ENTER, td.tdvpr[0]));
-}
-
 static void names(void **state)
 {
 	(void)state;
@@ -160,6 +108,11 @@ static void oracle(void **state)
 	SEEN(t->lifecycle = TD_BLOCKED, t->lifecycle = TD_KEYS_CONFIGURED);
 	SEEN(t->page->lock.shared = 1, t->page->lock.shared = 0);
 	SEEN(t->page->lock.excl = true, t->page->lock.excl = false);
+	SEEN(t->sept_lock.excl = true, t->sept_lock.excl = false);
+	SEEN(t->epoch_lock.shared = 1, t->epoch_lock.shared = 0);
+	SEEN(r->m->kot_lock.excl = true, r->m->kot_lock.excl = false);
+	SEEN(r->m->lock.shared = 1, r->m->lock.shared = 0);
+	SEEN(r->m->lps[1].nr_held = MAX_HELD + 1, r->m->lps[1].nr_held = 0);
 	SEEN(t->root.entry[5] = td.tdr | SEPT_MAPPED, t->root.entry[5] = 0);
 	SEEN(r->m->td_pages++, r->m->td_pages--);
 	SEEN(r->m->td_private_pages++, r->m->td_private_pages--);
@@ -176,8 +129,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(no_module), T(no_seamldr),
 		cmocka_unit_test(bad_platforms),
-		cmocka_unit_test(optional_callbacks), T(faults),
-		T(fault_leaves_no_trace), cmocka_unit_test(names), T(oracle),
+		cmocka_unit_test(optional_callbacks),
+		cmocka_unit_test(names), T(oracle),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -49,6 +49,7 @@ enum tdh_leaf {
 	TDH_VP_WR		= 43,
 	TDH_SYS_CONFIG		= 45,
 	TDH_NR_LEAVES		= 256,
+	TDH_ANY_LEAF		= TDX_HOST_ANY_LEAF,
 };
 
 /* Completion status in SEAMCALL RAX, the ones that tests inject. */
@@ -112,7 +113,43 @@ bool tdx_watch_write_locks(unsigned int slot, const char *modules);
 struct tdx_watch tdx_watch_read(unsigned int slot);
 /* Have the calls of watches logged by the host, BIT(slot) for each. */
 void tdx_watch_trace(u64 slots);
-void tdx_host_inject_fault(enum tdh_leaf leaf, u32 count, u64 nth, u64 status);
+
+/* An entry of the host's fault plan; nth, every and count are 1 if they are 0. */
+struct tdx_fault {
+	u8 what;			/* TDX_HOST_FAULT_* */
+	enum tdh_leaf leaf;
+	u32 nth;
+	u32 every;
+	u32 count;
+	u64 value;
+};
+
+/* Return 0 or an errno value. */
+int __tdx_host_set_fault(unsigned int slot, const struct tdx_fault *fault);
+int __tdx_host_read_fault(unsigned int slot, u64 part, u64 *value);
+
+void tdx_host_set_fault(unsigned int slot, const struct tdx_fault *fault);
+/* Have the n-th SEAMCALL from now with this leaf fail, once; replaces slot 0. */
+void tdx_host_inject_status(enum tdh_leaf leaf, u32 nth, u64 status);
+/* SEAMCALLs that the entry has made fail. */
+u64 tdx_host_fault_injected(unsigned int slot);
+void tdx_host_clear_faults(void);
+
+/* A sequence of SEAMCALLs of which the n-th fails; if n is 0 none does. */
+struct tdx_scenario {
+	u64 calls;
+	u64 failed;			/* of these, made to fail */
+	u64 leaf;			/* of the first one that was */
+	u64 status;
+};
+
+/* @how: TDX_HOST_SCENARIO_*, @exempt: leaves that neither count nor fail */
+void tdx_host_scenario_begin(u32 how, u32 nth, u64 exempt);
+struct tdx_scenario tdx_host_scenario_end(void);
+
+/* Have SEAMCALLs take modelled time, 100 is as the host thinks of hardware. */
+int __tdx_host_set_time(u64 percent);
+void tdx_host_set_time(u64 percent);
 
 /*
  * TDH.VP.ENTER runs no guest code on the model, it follows a script: leave at

@@ -36,8 +36,23 @@ enum {
 	TDX_HOST_SCRIPT_GPR		= 3,
 	/* RBX: slot, RDX: linear address of a kernel function, 0: none. */
 	TDX_HOST_WATCH			= 4,
-	/* RBX: leaf | count << 32, RDX: n-th call from now, RSI: status. */
+	/* Set an entry of the fault plan, see below. */
 	TDX_HOST_FAULT			= 5,
+	/* RBX: slot, RDX: an enum below; the result is that part of the entry. */
+	TDX_HOST_FAULT_READ		= 8,
+	/* Remove all entries, and end the scenario. */
+	TDX_HOST_FAULT_CLEAR		= 9,
+	/*
+	 * Begin a scenario, of which the n-th SEAMCALL fails, or end it.
+	 * RBX: an enum below | n << 32, RDX: bit mask of leaves that neither
+	 * count nor fail.
+	 */
+	TDX_HOST_SCENARIO		= 10,
+	/*
+	 * RBX: percentage of the modelled time that SEAMCALLs take from now on,
+	 * see TDX_HOST_LEAF_NS; 0 as long as nobody has asked for another one.
+	 */
+	TDX_HOST_TIME			= 11,
 
 	/*
 	 * RBX: physical address.  The result is 0 for a page of the host's own,
@@ -67,6 +82,54 @@ enum {
 enum {
 	TDX_HOST_SCRIPT_EXIT		= 0,	/* exit at once */
 	TDX_HOST_SCRIPT_STAY		= 1,	/* until an interrupt */
+};
+
+/*
+ * The fault plan.  An entry has the SEAMCALLs of a leaf fail before they have had
+ * any effect: the n-th one after the entry was set, and every k-th that follows.
+ * If several entries are due, the one in the lowest slot wins, and the others
+ * wait for their next turn.
+ *
+ *	RBX	slot | TDX_HOST_FAULT_* << 8 | leaf << 16 | how often << 32
+ *	RDX	n | k << 32, both at least 1
+ *	RSI	value
+ */
+#define TDX_HOST_MAX_FAULTS		8
+#define TDX_HOST_ANY_LEAF		0xffff
+#define TDX_HOST_FOREVER		0xffffffff
+
+enum {
+	TDX_HOST_FAULT_NONE		= 0,	/* remove the entry */
+	TDX_HOST_FAULT_STATUS		= 1,	/* RAX: value */
+	TDX_HOST_FAULT_UD		= 2,	/* #UD */
+	TDX_HOST_FAULT_VMFAIL		= 3,	/* VMfailInvalid */
+	/*
+	 * Another LP has a lock that the leaf needs: TDX_OPERAND_BUSY with the
+	 * operand of the leaf, from that call on, for a number of ticks: value.
+	 */
+	TDX_HOST_FAULT_LOCKED		= 4,
+	/* TDH.PHYMEM.CACHE.WB is interrupted, and has to be resumed. */
+	TDX_HOST_FAULT_INTERRUPTED	= 5,
+};
+
+/* Arguments of TDX_HOST_FAULT_READ: registers of TDX_HOST_FAULT, and counters. */
+enum {
+	TDX_HOST_FAULT_RBX		= 0,	/* 0 if the slot is empty */
+	TDX_HOST_FAULT_RDX		= 1,
+	TDX_HOST_FAULT_RSI		= 2,
+	TDX_HOST_FAULT_CALLS		= 3,	/* that the entry has seen */
+	TDX_HOST_FAULT_INJECTED		= 4,	/* of these, made to fail */
+};
+
+/*
+ * Arguments of TDX_HOST_SCENARIO.  A call that fails does so with a status that is
+ * plausible for its leaf.  If n is 0 none does, the calls are only counted.
+ */
+enum {
+	TDX_HOST_SCENARIO_END		= 0,
+	TDX_HOST_SCENARIO_BUSY		= 1,	/* TDX_OPERAND_BUSY, TDX_SYS_BUSY */
+	TDX_HOST_SCENARIO_ERROR		= 2,	/* what trying again can't help */
+	TDX_HOST_SCENARIO_STICKY	= 0x100,/* | one of these: all from n on */
 };
 
 /* Arguments of TDX_HOST_READ. */
@@ -99,6 +162,19 @@ enum {
 	TDX_HOST_WATCH_CALLS		= 0x400,
 	TDX_HOST_WATCH_IPIS		= 0x401,
 	TDX_HOST_WATCH_TICKS		= 0x402,
+
+	/* Faults of the plan and of scenarios, since power-on. */
+	TDX_HOST_INJECTED		= 0x600, /* SEAMCALLs made to fail */
+	/* The scenario, until another one begins. */
+	TDX_HOST_SCENARIO_CALLS		= 0x601,
+	TDX_HOST_SCENARIO_FAILED	= 0x602, /* of these, made to fail */
+	TDX_HOST_SCENARIO_LEAF		= 0x603, /* TDX_HOST_ANY_LEAF: none */
+	TDX_HOST_SCENARIO_STATUS	= 0x604, /* of the first one */
+	/* Modelled time and locks of the TDX module, since power-on. */
+	TDX_HOST_STALL_TICKS		= 0x605, /* summed over the CPUs */
+	TDX_HOST_LOCKS_BUSY		= 0x606, /* locks found taken */
+	/* + leaf: nanoseconds that a successful call takes at 100 percent. */
+	TDX_HOST_LEAF_NS		= 0x640,
 
 	/* Reports since power-on: + an enum below.  TDX_HOST_RESET leaves them. */
 	TDX_HOST_REPORTS		= 0x500,

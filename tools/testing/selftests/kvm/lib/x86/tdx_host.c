@@ -176,12 +176,90 @@ void tdx_watch_trace(u64 slots)
 	TEST_ASSERT(!r, "Tracing the watches 0x%lx: %s", slots, strerror(r));
 }
 
-void tdx_host_inject_fault(enum tdh_leaf leaf, u32 count, u64 nth, u64 status)
+int __tdx_host_set_fault(unsigned int slot, const struct tdx_fault *fault)
 {
-	int r = tdx_host_command(TDX_HOST_FAULT, leaf | (u64)count << 32, nth,
-				 status, NULL);
+	u64 nth = fault->nth ?: 1, every = fault->every ?: 1;
+	u64 count = fault->count ?: 1, leaf = fault->leaf;
 
-	TEST_ASSERT(!r, "Injecting a fault into %s: %s", tdh_leaf_name(leaf),
+	return tdx_host_command(TDX_HOST_FAULT,
+				slot | fault->what << 8 | leaf << 16 | count << 32,
+				nth | every << 32, fault->value, NULL);
+}
+
+int __tdx_host_read_fault(unsigned int slot, u64 part, u64 *value)
+{
+	return tdx_host_command(TDX_HOST_FAULT_READ, slot, part, 0, value);
+}
+
+void tdx_host_set_fault(unsigned int slot, const struct tdx_fault *fault)
+{
+	int r = __tdx_host_set_fault(slot, fault);
+
+	TEST_ASSERT(!r, "Setting a fault for %s in slot %u: %s",
+		    tdh_leaf_name(fault->leaf), slot, strerror(r));
+}
+
+void tdx_host_inject_status(enum tdh_leaf leaf, u32 nth, u64 status)
+{
+	const struct tdx_fault fault = {
+		.what = TDX_HOST_FAULT_STATUS,
+		.leaf = leaf,
+		.nth = nth,
+		.value = status,
+	};
+
+	tdx_host_set_fault(0, &fault);
+}
+
+u64 tdx_host_fault_injected(unsigned int slot)
+{
+	u64 injected;
+	int r = __tdx_host_read_fault(slot, TDX_HOST_FAULT_INJECTED, &injected);
+
+	TEST_ASSERT(!r, "Reading the fault in slot %u: %s", slot, strerror(r));
+	return injected;
+}
+
+void tdx_host_clear_faults(void)
+{
+	int r = tdx_host_command(TDX_HOST_FAULT_CLEAR, 0, 0, 0, NULL);
+
+	TEST_ASSERT(!r, "Clearing the fault plan: %s", strerror(r));
+}
+
+void tdx_host_scenario_begin(u32 how, u32 nth, u64 exempt)
+{
+	int r = tdx_host_command(TDX_HOST_SCENARIO, how | (u64)nth << 32,
+				 exempt, 0, NULL);
+
+	TEST_ASSERT(!r, "Beginning a scenario: %s", strerror(r));
+}
+
+struct tdx_scenario tdx_host_scenario_end(void)
+{
+	int r = tdx_host_command(TDX_HOST_SCENARIO, TDX_HOST_SCENARIO_END, 0, 0,
+				 NULL);
+
+	TEST_ASSERT(!r, "Ending a scenario: %s", strerror(r));
+
+	return (struct tdx_scenario) {
+		.calls = tdx_host_read(TDX_HOST_SCENARIO_CALLS),
+		.failed = tdx_host_read(TDX_HOST_SCENARIO_FAILED),
+		.leaf = tdx_host_read(TDX_HOST_SCENARIO_LEAF),
+		.status = tdx_host_read(TDX_HOST_SCENARIO_STATUS),
+	};
+}
+
+int __tdx_host_set_time(u64 percent)
+{
+	return tdx_host_command(TDX_HOST_TIME, percent, 0, 0, NULL);
+}
+
+void tdx_host_set_time(u64 percent)
+{
+	int r = __tdx_host_set_time(percent);
+
+	TEST_ASSERT(!r, "Setting the modelled time to %lu %%: %s", percent,
 		    strerror(r));
 }
 
