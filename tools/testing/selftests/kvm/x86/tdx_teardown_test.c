@@ -99,7 +99,7 @@ static bool skip_unless(struct __test_metadata *_metadata,
  */
 static void expect_warning(FIXTURE_DATA(tdx) * self, const char *regex)
 {
-	ksft_print_msg("expect-warning: %s\n", regex);
+	ksft_print_msg("expect-warning: %s=1\n", regex);
 	self->leaks = true;
 }
 
@@ -940,8 +940,8 @@ static void print_usage(const char *name)
 	       "\n"
 	       " --help             Show this.\n"
 	       " --expect-warnings  Run also tests that make the kernel warn and leak pages.\n"
-	       "                    Each prints \"expect-warning:\" and a regular expression for\n"
-	       "                    the function that warns, which most do only once a boot.\n"
+	       "                    Each prints \"expect-warning: REGEX=1\", with a regular expression\n"
+	       "                    for the function that warns, which most do only once a boot.\n"
 	       "                    These tests need an emulated TDX host.\n",
 	       name);
 }
