@@ -133,6 +133,45 @@ base_commit()
 	git -C "$1" rev-list --max-parents=0 HEAD
 }
 
+# The kernel series, oldest first.
+commits()
+{
+	git -C "$build/linux-6.18" rev-list --reverse \
+		"$(base_commit "$build/linux-6.18")..HEAD"
+}
+
+# name_of COMMIT: the name of the patch that it is.
+name_of()
+{
+	git -C "$build/linux-6.18" log -1 --format=%f "$1"
+}
+
+# The parts of the kernel series: names and last commits.
+parts()
+{
+	local part name commit
+
+	while read -r part name; do
+		commit=$(git -C "$build/linux-6.18" log --format='%H %f' | sed -n "s/ $name\$//p")
+		[[ -n $commit ]] || die "$name is not in the series: which patch is the last of $part now?"
+		echo "$part $commit"
+	done <<-EOF
+	virt-core x86-virt-Add-KUnit-tests-for-enabling-and-disabling-VMX-and-SVM
+	tdx-boot Documentation-x86-Describe-hardware-virtualization-as-a-kernel-service
+	teardown Documentation-x86-Explain-when-pages-of-TDs-are-flushed-and-cleared
+	EOF
+	echo "selftests $(git -C "$build/linux-6.18" rev-parse HEAD)"
+}
+
+# tree_at DIR COMMIT: DIR is a tree of its own at a commit of the kernel tree.
+tree_at()
+{
+	[[ ! -d $1/.git ]] || ! git -C "$1" checkout -q --detach "$2" || return 0
+	rm -rf "$1"
+	git clone -q --shared --no-checkout "$build/linux-6.18" "$1" &&
+		git -C "$1" checkout -q --detach "$2"
+}
+
 # commit_base DIR NAME: make DIR a git tree with one commit, the same bytes
 # and the same commit on every machine.
 commit_base()

@@ -2,6 +2,8 @@
 # Sourced after lib.sh by what runs tests: $tap/GROUP/NN-NAME.log and .status are
 # the results, for scripts/ktap.
 
+. "$top/scripts/queue.sh"
+
 host=$top/tools/testing/tdx-host
 tests=$host/tests
 tree=$build/linux-6.18
@@ -107,4 +109,19 @@ restart()
 
 	shift 5
 	run_test "$group" "$name" host_restart "${what[@]}" --results "$results/$group-$name" "$@"
+}
+
+# kernel_at NAME COMMIT: the kernel at a commit of the series, with its headers,
+# in build/NAME/kernel.
+kernel_at()
+{
+	step "$1-tree" "kernel tree of $1" '' tree_at "$build/$1/linux-6.18" "$2" &&
+	step "$1-kernel" "kernel of $1" '' \
+		"$top/scripts/kernel" "$build/$1/linux-6.18" "$build/$1/kernel"
+}
+
+# The unpatched kernel.
+base_kernel()
+{
+	kernel_at base "$(base_commit "$tree")"
 }
