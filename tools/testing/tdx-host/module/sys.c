@@ -47,6 +47,8 @@ uint64_t tdm_sys_lp_init(struct call *c)
 
 	lp->initialised = true;
 	m->nr_lps_initialised++;
+	if (m->nr_lps_initialised == m->p.nr_lps)
+		tdm_log(m, "all LPs initialised");
 	return TDX_SUCCESS;
 }
 
@@ -231,6 +233,7 @@ uint64_t tdm_sys_config(struct call *c)
 		if (!allocate_pamt(m, &m->tdmrs[i]))
 			abort();
 	m->state = SYSCONFIG_DONE;
+	tdm_log(m, "configured, %u TDMRs", m->nr_tdmrs);
 	return TDX_SUCCESS;
 }
 
@@ -250,6 +253,7 @@ uint64_t tdm_sys_key_config(struct call *c)
 		if (m->packages[i].present && !m->packages[i].key_configured)
 			return TDX_SUCCESS;
 	m->state = SYS_READY;
+	tdm_log(m, "global KeyID configured");
 	return TDX_SUCCESS;
 }
 
@@ -305,6 +309,8 @@ uint64_t tdm_sys_tdmr_init(struct call *c)
 		own_pamt(m, &t->pamt[2], offset / SZ_1G, 1);
 	mark_reserved(t, offset, offset + TDMR_INIT_STEP);
 	t->init_next += TDMR_INIT_STEP;
+	if (t->init_next == t->base + t->size)
+		tdm_log(m, "TDMR %#llx initialised", (unsigned long long)base);
 	c->r[TDX_RDX] = t->init_next & ~(SZ_1G - 1);
 	return TDX_SUCCESS;
 }

@@ -3,6 +3,8 @@
  * ticks SYMBOL... -- COMMAND ARG...: run COMMAND, and print how often it had the
  * kernel call each function SYMBOL, and how many ticks of the emulated host that
  * took, from the entry to the return of the outermost call.
+ *
+ * ticks: print how many ticks have passed since the machine was switched on.
  */
 #include <cpuid.h>
 #include <stdio.h>
@@ -50,6 +52,17 @@ int main(int argc, char *argv[])
 	int i, slots, status;
 	pid_t pid;
 
+	__cpuid(TDX_HOST_CPUID_ID, a, b, c, d);
+	if (b != TDX_HOST_SIG_EBX || c != TDX_HOST_SIG_ECX || d != TDX_HOST_SIG_EDX) {
+		fprintf(stderr, "ticks: this is no emulated TDX host\n");
+		return 4;
+	}
+
+	if (argc == 1) {
+		printf("%lu\n", command(TDX_HOST_READ, TDX_HOST_TICKS, 0));
+		return 0;
+	}
+
 	for (slots = 0; slots + 1 < argc && strcmp(argv[slots + 1], "--"); slots++)
 		;
 	if (slots + 2 >= argc || slots > TDX_HOST_MAX_WATCHES) {
@@ -57,12 +70,6 @@ int main(int argc, char *argv[])
 			TDX_HOST_MAX_WATCHES);
 		return 2;
 	}
-	__cpuid(TDX_HOST_CPUID_ID, a, b, c, d);
-	if (b != TDX_HOST_SIG_EBX || c != TDX_HOST_SIG_ECX || d != TDX_HOST_SIG_EDX) {
-		fprintf(stderr, "ticks: this is no emulated TDX host\n");
-		return 4;
-	}
-
 	for (i = 0; i < slots; i++)
 		command(TDX_HOST_WATCH, i, address_of(argv[i + 1]));
 	command(TDX_HOST_RESET, 0, 0);
