@@ -58,6 +58,7 @@ debug-kernel: tree
 		scripts/kernel $(BUILD)/linux-6.18 $(BUILD)/debug-kernel
 
 SELFTESTS := x86/tdx_teardown_test x86/tdx_terminate_ioctls_test \
+	x86/tdx_terminate_states_test x86/tdx_terminate_race_test \
 	x86/tdx_host_model_test x86/tdx_teardown_bench x86/state_test x86/set_sregs_test \
 	pre_fault_memory_test hardware_disable_test
 

@@ -55,6 +55,8 @@ struct kvm_vm *tdx_vm_create(void);
 /* To be freed by the caller. */
 struct kvm_tdx_capabilities *tdx_vm_get_capabilities(struct kvm_vm *vm);
 bool tdx_vm_can_terminate(struct kvm_vm *vm);
+/* What tdx_vm_init() uses, to be freed by the caller. */
+struct kvm_tdx_init_vm *tdx_vm_init_params(struct kvm_vm *vm);
 int __tdx_vm_init(struct kvm_vm *vm, u64 *hw_error);
 void tdx_vm_init(struct kvm_vm *vm);
 struct kvm_vcpu *tdx_vcpu_add(struct kvm_vm *vm, u32 vcpu_id);

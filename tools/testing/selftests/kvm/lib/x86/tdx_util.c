@@ -176,12 +176,12 @@ static void tdx_init_cpuid_entry(struct kvm_cpuid_entry2 *entry)
 	memset(entry->padding, 0, sizeof(entry->padding));
 }
 
-int __tdx_vm_init(struct kvm_vm *vm, u64 *hw_error)
+struct kvm_tdx_init_vm *tdx_vm_init_params(struct kvm_vm *vm)
 {
 	struct kvm_tdx_capabilities *caps = tdx_vm_get_capabilities(vm);
 	size_t cpuid_size = caps->cpuid.nent * sizeof(caps->cpuid.entries[0]);
 	struct kvm_tdx_init_vm *init_vm;
-	int i, r;
+	int i;
 
 	init_vm = calloc(1, sizeof(*init_vm) + cpuid_size);
 	TEST_ASSERT(init_vm, "No memory for struct kvm_tdx_init_vm");
@@ -193,10 +193,16 @@ int __tdx_vm_init(struct kvm_vm *vm, u64 *hw_error)
 	for (i = 0; i < init_vm->cpuid.nent; i++)
 		tdx_init_cpuid_entry(&init_vm->cpuid.entries[i]);
 
-	r = __tdx_vm_ioctl(vm, KVM_TDX_INIT_VM, 0, init_vm, hw_error);
+	free(caps);
+	return init_vm;
+}
+
+int __tdx_vm_init(struct kvm_vm *vm, u64 *hw_error)
+{
+	struct kvm_tdx_init_vm *init_vm = tdx_vm_init_params(vm);
+	int r = __tdx_vm_ioctl(vm, KVM_TDX_INIT_VM, 0, init_vm, hw_error);
 
 	free(init_vm);
-	free(caps);
 	return r;
 }
 

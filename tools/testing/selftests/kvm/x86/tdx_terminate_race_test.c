@@ -1,0 +1,453 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM_TDX_TERMINATE_VM while others do something to the same TD, or to other TDs
+ * that share the TDX module, the CPUs and the KeyIDs with it.
+ */
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <pthread.h>
+#include <sys/wait.h>
+
+#include <linux/sizes.h>
+
+#include "kselftest_harness.h"
+#include "kvm_util.h"
+#include "processor.h"
+#include "tdx_stress.h"
+#include "tdx_util.h"
+
+#define TD_SIZE		SZ_1M
+#define TD_INIT_SIZE	SZ_64K
+#define NR_ROUNDS	5
+#define MAX_ROUNDS	100	/* to see something that takes luck */
+#define NR_PARALLEL	16
+#define TEST_TIMEOUT	600	/* seconds, emulation is slow */
+
+/* What KVM allows a TD to have. */
+static int max_vcpus;
+
+FIXTURE(race) {
+	struct tdx_baseline baseline;
+	struct tdx_rng rng;
+};
+
+FIXTURE_SETUP(race)
+{
+	tdx_baseline_init(&self->baseline);
+	self->rng = tdx_rng_init(1, 0);
+}
+
+FIXTURE_TEARDOWN(race)
+{
+	EXPECT_TRUE(tdx_baseline_check(&self->baseline));
+}
+
+#define RACE_TEST(name) TEST_F_TIMEOUT(race, name, TEST_TIMEOUT)
+
+static struct tdx_td *create_td(int nr_vcpus, u64 size)
+{
+	struct tdx_td *td = tdx_td_create(nr_vcpus, size, min_t(u64, size, TD_INIT_SIZE));
+
+	tdx_td_finalize(td);
+	return td;
+}
+
+static int td_guest_memfd(struct tdx_td *td)
+{
+	return memslot2region(td->vm, TDX_MEMSLOT)->region.guest_memfd;
+}
+
+static pthread_t start_thread(void *(*fn)(void *), void *arg)
+{
+	pthread_t thread;
+	int r = pthread_create(&thread, NULL, fn, arg);
+
+	TEST_ASSERT(!r, "pthread_create() failed: %s", strerror(r));
+	return thread;
+}
+
+static void join_thread(pthread_t thread)
+{
+	int r = pthread_join(thread, NULL);
+
+	TEST_ASSERT(!r, "pthread_join() failed: %s", strerror(r));
+}
+
+/* Returns how often it was told to try again. */
+static int terminate_retrying(struct kvm_vm *vm)
+{
+	int busy = 0, r;
+
+	while ((r = __tdx_vm_terminate(vm, NULL)) == EBUSY)
+		busy++;
+	TEST_ASSERT(!r, "KVM_TDX_TERMINATE_VM failed: %s", strerror(r));
+	return busy;
+}
+
+struct creator {
+	struct kvm_vm *vm;
+	unsigned long id;
+	int attempts;
+	int error;
+};
+
+/* With an ID that is in use it fails late, when most work is done. */
+static void *create_vcpus(void *arg)
+{
+	struct creator *creator = arg;
+	int fd;
+
+	do {
+		WRITE_ONCE(creator->attempts, creator->attempts + 1);
+		fd = __vm_ioctl(creator->vm, KVM_CREATE_VCPU, (void *)creator->id);
+		creator->error = fd < 0 ? errno : 0;
+		if (fd >= 0)
+			close(fd);
+	} while (creator->error == EEXIST);
+	return NULL;
+}
+
+/* Returns whether that was told to try again. */
+static bool terminate_while_creating(struct __test_metadata *_metadata,
+				     FIXTURE_DATA(race) * self, unsigned long id)
+{
+	struct creator creator = { .vm = tdx_vm_create(), .id = id };
+	pthread_t thread;
+	int busy;
+
+	tdx_vm_init(creator.vm);
+	tdx_vcpu_add(creator.vm, 0);
+	thread = start_thread(create_vcpus, &creator);
+	while (!READ_ONCE(creator.attempts))
+		cpu_relax();
+	tdx_spin(&self->rng, 10);
+
+	busy = terminate_retrying(creator.vm);
+	join_thread(thread);
+	if (!id || creator.error)
+		EXPECT_EQ(EIO, creator.error);
+	EXPECT_EQ(-1, __vm_ioctl(creator.vm, KVM_CREATE_VCPU, (void *)1ul));
+	EXPECT_EQ(EIO, errno);
+	kvm_vm_free(creator.vm);
+	return busy;
+}
+
+/* The vCPU is new in half of the rounds, unless there may be no other one. */
+RACE_TEST(vcpu_creation)
+{
+	int i, busy = 0;
+
+	for (i = 0; i < NR_ROUNDS || (!busy && i < MAX_ROUNDS); i++) {
+		busy += terminate_while_creating(_metadata, self,
+						 max_vcpus > 1 ? i % 2 : 0);
+	}
+	TH_LOG("busy in %d of %d rounds", busy, i);
+	EXPECT_LT(0, busy);
+}
+
+/* Return without having been told to stop only if the TD is gone. */
+static void *run_vcpu(void *arg)
+{
+	struct kvm_vcpu *vcpu = arg;
+	int r;
+
+	do {
+		r = __vcpu_run(vcpu);
+	} while (!r || errno == EINTR);
+	TEST_ASSERT_EQ(errno, EIO);
+	return NULL;
+}
+
+/* Each KVM_RUN is short, so that there are gaps. */
+RACE_TEST(vcpus_exiting_to_userspace)
+{
+	pthread_t threads[2];
+	struct tdx_td *td;
+	int i, j;
+
+	if (!self->baseline.model)
+		SKIP(return, "Needs an emulated TDX host");
+
+	tdx_host_script_io();
+	for (i = 0; i < NR_ROUNDS; i++) {
+		td = create_td(2, SZ_64K);
+		for (j = 0; j < 2; j++)
+			threads[j] = start_thread(run_vcpu, td->vcpus[j]);
+		tdx_spin(&self->rng, 200);
+		terminate_retrying(td->vm);
+		for (j = 0; j < 2; j++)
+			join_thread(threads[j]);
+		tdx_td_free(td);
+	}
+}
+
+struct puncher {
+	int fd;
+	u64 start;
+	u64 end;
+};
+
+static void punch(int fd, u64 start, u64 size)
+{
+	int r = fallocate(fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, start,
+			  size);
+
+	TEST_ASSERT(!r, __KVM_SYSCALL_ERROR("fallocate()", r));
+}
+
+static void *punch_pages(void *arg)
+{
+	struct puncher *puncher = arg;
+	u64 offset;
+
+	for (offset = puncher->start; offset < puncher->end; offset += PAGE_SIZE)
+		punch(puncher->fd, offset, PAGE_SIZE);
+	return NULL;
+}
+
+static void *close_fd(void *arg)
+{
+	close(*(int *)arg);
+	return NULL;
+}
+
+static void *terminate_vm(void *arg)
+{
+	terminate_retrying(arg);
+	return NULL;
+}
+
+/* Two threads punch, two terminate, and one closes. */
+RACE_TEST(punch_and_close)
+{
+	pthread_t threads[5];
+	struct tdx_td *td;
+	int i, j, fd;
+
+	for (i = 0; i < NR_ROUNDS; i++) {
+		td = create_td(1, TD_SIZE);
+		fd = dup(td_guest_memfd(td));
+		ASSERT_LE(0, fd);
+		struct puncher punchers[] = {
+			{ fd, 0, TD_SIZE / 2 },
+			{ fd, TD_SIZE / 2, TD_SIZE / 4 * 3 },
+		};
+
+		threads[0] = start_thread(punch_pages, &punchers[0]);
+		threads[1] = start_thread(punch_pages, &punchers[1]);
+		tdx_spin(&self->rng, 200);
+		threads[2] = start_thread(terminate_vm, td->vm);
+		threads[3] = start_thread(terminate_vm, td->vm);
+		threads[4] = start_thread(close_fd, &(int){ td_guest_memfd(td) });
+		for (j = 0; j < ARRAY_SIZE(threads); j++)
+			join_thread(threads[j]);
+
+		if (self->baseline.model) {
+			EXPECT_EQ(TD_SIZE / 4 / PAGE_SIZE,
+				  tdx_gauges_read().private_pages -
+				  self->baseline.gauges.private_pages);
+		}
+		/* The last reference, and thus what is left of the memory. */
+		close(fd);
+		memslot2region(td->vm, TDX_MEMSLOT)->region.guest_memfd = -1;
+		tdx_td_free(td);
+	}
+}
+
+/*
+ * Another process has the guest_memfd, punches holes into it while the TD is
+ * terminated, and goes on doing so when the VMM doesn't know of it anymore.
+ */
+RACE_TEST(other_process)
+{
+	struct tdx_td *td;
+	int i, status, fd;
+	pid_t pid;
+
+	for (i = 0; i < NR_ROUNDS; i++) {
+		td = create_td(1, TD_SIZE);
+		fd = td_guest_memfd(td);
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid) {
+			punch_pages(&(struct puncher) { fd, 0, TD_SIZE / 2 });
+			/* Closes the rest. */
+			_exit(0);
+		}
+		tdx_spin(&self->rng, 200);
+		terminate_retrying(td->vm);
+		if (i % 2)
+			punch(fd, TD_SIZE / 2, TD_SIZE / 4);
+		tdx_td_free(td);
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		EXPECT_EQ(0, status);
+		EXPECT_TRUE(tdx_baseline_check(&self->baseline));
+	}
+}
+
+/* The KeyID serves another TD while the memory of the old one is reclaimed. */
+RACE_TEST(keyid_reuse)
+{
+	struct tdx_td *old = create_td(1, TD_SIZE), *new;
+	struct kvm_vm **vms = NULL;
+	struct puncher puncher;
+	pthread_t thread;
+	int nr_vms = 0, i;
+	u64 keyids = 0;
+
+	if (self->baseline.model) {
+		/* Leave no other KeyID. */
+		keyids = tdx_host_read(TDX_HOST_KEYIDS);
+		vms = calloc(keyids, sizeof(*vms));
+		ASSERT_NE(NULL, vms);
+		kvm_set_files_rlimit(2 * keyids);
+		for (i = tdx_gauges_read().keyids_in_use; i < keyids; i++) {
+			vms[nr_vms] = tdx_vm_create();
+			tdx_vm_init(vms[nr_vms++]);
+		}
+	}
+
+	for (i = 0; i < NR_ROUNDS; i++) {
+		tdx_vm_terminate(old->vm);
+		puncher = (struct puncher) { td_guest_memfd(old), 0, TD_SIZE / 2 };
+		thread = start_thread(punch_pages, &puncher);
+		new = create_td(1, TD_SIZE);
+		join_thread(thread);
+		if (self->baseline.model) {
+			EXPECT_EQ(TD_SIZE / PAGE_SIZE * 3 / 2,
+				  tdx_gauges_read().private_pages -
+				  self->baseline.gauges.private_pages);
+			EXPECT_EQ(keyids, tdx_gauges_read().keyids_in_use);
+		}
+		tdx_td_free(old);
+		old = new;
+	}
+	tdx_td_free(old);
+	while (nr_vms)
+		kvm_vm_free(vms[--nr_vms]);
+	free(vms);
+}
+
+struct teardown {
+	struct tdx_td *td;
+	pthread_barrier_t *barrier;
+	int method;
+};
+
+static void *tear_down(void *arg)
+{
+	struct teardown *teardown = arg;
+
+	pthread_barrier_wait(teardown->barrier);
+	if (teardown->method)
+		tdx_vm_terminate(teardown->td->vm);
+	if (teardown->method == 2)
+		tdx_td_close_memory(teardown->td);
+	tdx_td_free(teardown->td);
+	return NULL;
+}
+
+/* As many as there are KeyIDs, until it was NR_PARALLEL. */
+RACE_TEST(many_at_once)
+{
+	struct teardown teardowns[NR_PARALLEL] = {};
+	int keyids = 4, wave = NR_PARALLEL, left, i;
+	pthread_t threads[NR_PARALLEL];
+	pthread_barrier_t barrier;
+
+	if (self->baseline.model)
+		keyids = tdx_host_read(TDX_HOST_KEYIDS);
+	kvm_set_files_rlimit(2 * NR_PARALLEL);
+
+	for (left = NR_PARALLEL; left; left -= wave) {
+		wave = min(left, keyids);
+		TH_LOG("%d TDs", wave);
+		pthread_barrier_init(&barrier, NULL, wave);
+		for (i = 0; i < wave; i++) {
+			teardowns[i] = (struct teardown) {
+				.td = create_td(1, SZ_256K),
+				.barrier = &barrier,
+				.method = i % 3,
+			};
+		}
+		for (i = 0; i < wave; i++)
+			threads[i] = start_thread(tear_down, &teardowns[i]);
+		for (i = 0; i < wave; i++)
+			join_thread(threads[i]);
+		pthread_barrier_destroy(&barrier);
+		EXPECT_TRUE(tdx_baseline_check(&self->baseline));
+	}
+}
+
+struct hotplug {
+	int cpu;
+	bool stop;
+	int count;
+};
+
+static void *toggle_cpu(void *arg)
+{
+	struct hotplug *hotplug = arg;
+	int r;
+
+	do {
+		r = tdx_set_cpu_online(hotplug->cpu, hotplug->count % 2);
+		TEST_ASSERT(!r || r == EBUSY, "CPU %d can't be toggled: %s",
+			    hotplug->cpu, strerror(r));
+		if (!r)
+			hotplug->count++;
+	} while (hotplug->count % 2 || !READ_ONCE(hotplug->stop));
+	return NULL;
+}
+
+/* The vCPUs have been on the CPU that goes, and on the one that stays. */
+RACE_TEST(cpu_hotplug)
+{
+	struct hotplug hotplug = { .cpu = tdx_hotplug_cpu() };
+	struct tdx_vcpu_thread runners[2];
+	struct tdx_td *td;
+	pthread_t thread;
+	int i, j;
+
+	if (!hotplug.cpu)
+		SKIP(return, "No CPU can be taken offline");
+
+	thread = start_thread(toggle_cpu, &hotplug);
+	for (i = 0; i < 2 * NR_ROUNDS || hotplug.count < 2; i++) {
+		td = create_td(2, SZ_256K);
+		if (self->baseline.model)
+			tdx_host_script_stay();
+		for (j = 0; j < 2; j++)
+			tdx_vcpu_thread_start(&runners[j], td->vcpus[j]);
+		for (j = 0; j < 2; j++)
+			TEST_ASSERT_EQ(tdx_vcpu_thread_stop(&runners[j]), EINTR);
+		if (i % 3)
+			tdx_vm_terminate(td->vm);
+		tdx_td_free(td);
+	}
+	WRITE_ONCE(hotplug.stop, true);
+	join_thread(thread);
+	TH_LOG("%d times offline or online, %d TDs", hotplug.count, i);
+	if (self->baseline.model)
+		tdx_host_script_io();
+}
+
+int main(int argc, char *argv[])
+{
+	struct kvm_vm *vm;
+	bool can_terminate;
+
+	TEST_REQUIRE(is_tdx_supported());
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_MEMORY_ATTRIBUTES));
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY));
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_BINARY_STATS_FD));
+
+	vm = tdx_vm_create();
+	can_terminate = tdx_vm_can_terminate(vm);
+	max_vcpus = vm_check_cap(vm, KVM_CAP_MAX_VCPUS);
+	kvm_vm_free(vm);
+	__TEST_REQUIRE(can_terminate, "KVM_TDX_TERMINATE_VM is not supported");
+
+	return test_harness_run(argc, argv);
+}
