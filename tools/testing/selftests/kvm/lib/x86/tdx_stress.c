@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Helpers for tests that leave to chance what is done to TDs.
+ */
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <linux/log2.h>
+
+#include "processor.h"
+#include "tdx_stress.h"
+
+#define TAINT_WARN	BIT_ULL(9)
+
+/* SplitMix64, any seed will do. */
+u64 tdx_rand(struct tdx_rng *rng)
+{
+	u64 z;
+
+	rng->state += 0x9e3779b97f4a7c15ull;
+	z = rng->state;
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+	return z ^ (z >> 31);
+}
+
+/* An emulator's TSC may be out of proportion to its speed, so measure. */
+static u64 ioctl_cycles(void)
+{
+	static u64 cycles;
+	u64 start;
+	int i;
+
+	if (!READ_ONCE(cycles)) {
+		start = rdtsc();
+		for (i = 0; i < 16; i++)
+			kvm_check_cap(KVM_CAP_USER_MEMORY);
+		WRITE_ONCE(cycles, (rdtsc() - start) / 16);
+	}
+	return READ_ONCE(cycles);
+}
+
+void tdx_spin(struct tdx_rng *rng, u64 n)
+{
+	u64 end = rdtsc() + tdx_rand_below(rng, n * ioctl_cycles());
+
+	while (rdtsc() < end)
+		cpu_relax();
+}
+
+static u64 read_taint(void)
+{
+	unsigned long taint = 0;
+	FILE *f = fopen("/proc/sys/kernel/tainted", "r");
+
+	if (f) {
+		if (fscanf(f, "%lu", &taint) != 1)
+			taint = 0;
+		fclose(f);
+	}
+	return taint & TAINT_WARN;
+}
+
+static u64 read_owned_accesses(void)
+{
+	return tdx_host_read(TDX_HOST_OWNED_LOADS) +
+	       tdx_host_read(TDX_HOST_OWNED_STORES);
+}
+
+void tdx_baseline_init(struct tdx_baseline *baseline)
+{
+	*baseline = (struct tdx_baseline) {
+		.model = tdx_host_is_model(),
+		.taint = read_taint(),
+	};
+	if (baseline->model) {
+		baseline->gauges = tdx_gauges_read();
+		baseline->owned_accesses = read_owned_accesses();
+	}
+}
+
+static bool same(const char *what, u64 before, u64 now)
+{
+	if (before != now)
+		pr_info("# %s: %lu before, %lu now\n", what, before, now);
+	return before == now;
+}
+
+bool tdx_baseline_check(const struct tdx_baseline *baseline)
+{
+	const struct tdx_gauges *before = &baseline->gauges;
+	struct tdx_gauges now;
+	bool good;
+
+	good = same("The kernel has warned", baseline->taint, read_taint());
+	if (!baseline->model)
+		return good;
+
+	tdx_host_wait_for_tds(before->tds);
+	now = tdx_gauges_read();
+	good &= same("TDs", before->tds, now.tds);
+	good &= same("Pages of TDs", before->td_pages, now.td_pages);
+	good &= same("Private pages", before->private_pages, now.private_pages);
+	good &= same("KeyIDs in use", before->keyids_in_use, now.keyids_in_use);
+	good &= same("Accesses to pages of TDs", baseline->owned_accesses,
+		     read_owned_accesses());
+	return good;
+}
+
+bool tdx_patience_is_over(struct tdx_patience *patience, u64 progress)
+{
+	if (patience->progress != progress)
+		*patience = (struct tdx_patience) { .progress = progress };
+	return is_power_of_2(++patience->looked);
+}
+
+int tdx_set_cpu_online(int cpu, bool online)
+{
+	char path[64];
+	int fd, r = 0;
+
+	snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/online", cpu);
+	fd = open(path, O_WRONLY);
+	if (fd < 0)
+		return errno;
+	if (write(fd, online ? "1" : "0", 1) != 1)
+		r = errno;
+	close(fd);
+	return r;
+}
+
+int tdx_hotplug_cpu(void)
+{
+	char path[64];
+	int cpu;
+
+	for (cpu = sysconf(_SC_NPROCESSORS_CONF) - 1; cpu > 0; cpu--) {
+		snprintf(path, sizeof(path),
+			 "/sys/devices/system/cpu/cpu%d/online", cpu);
+		if (!access(path, W_OK))
+			return cpu;
+	}
+	return 0;
+}
+
+u64 tdx_parse_number(const char *option, const char *value, u64 min, u64 max)
+{
+	char *end;
+	u64 number;
+
+	errno = 0;
+	number = strtoull(value, &end, 0);
+	if (errno || !*value || *end || number < min || number > max)
+		ksft_exit_fail_msg("--%s %s: not a number from %lu to %lu\n",
+				   option, value, min, max);
+	return number;
+}
