@@ -79,6 +79,20 @@ host_script()
 		-- sh /$command
 }
 
+# host_fail_nth OPTION... [-- ARG...]: each SEAMCALL in the life of a TD fails in turn.
+host_fail_nth()
+{
+	local options=()
+
+	while [[ $# -gt 0 && $1 != -- ]]; do
+		options+=("$1")
+		shift
+	done
+	# A failure can cost a KeyID.
+	"$host/run" --keyids 200 --expect-announced "${options[@]}" \
+		"$selftests/x86/tdx_fail_nth_test" -- /tdx_fail_nth_test "${@:2}"
+}
+
 # host_restart reset|kexec|panic loaded|unloaded KERNEL OPTION...: tests/restart.sh.
 host_restart()
 {
