@@ -674,42 +674,63 @@ TDX_TEST(terminate_counts)
 	EXPECT_LE(self->counts.vcpu_requests * 100, pages);
 }
 
-/* A VMM that dies with its vCPUs in the guest doesn't have to terminate the TD. */
-TDX_TEST(killed_counts)
+/* Kill a VMM after it has done @run, and count what that makes of its TD. */
+static void kill_vmm(struct __test_metadata *_metadata, FIXTURE_DATA(tdx) * self,
+		     void (*run)(FIXTURE_DATA(tdx) * self), u64 pages_left)
 {
-	const u64 pages = TEST_SIZE / PAGE_SIZE;
-	int ready[2], status;
+	int ready[2], status, i;
 	char byte = 0;
 	pid_t vmm;
-
-	if (skip_unless(_metadata, self, TERMINATE | MODEL))
-		return;
 
 	ASSERT_EQ(0, pipe(ready));
 	vmm = fork();
 	ASSERT_LE(0, vmm);
 	if (!vmm) {
-		start_vcpus(self, create_runnable_td());
+		run(self);
 		TEST_ASSERT_EQ(write(ready[1], &byte, 1), 1);
 		pause();
 		_exit(KSFT_FAIL);
 	}
 	close(ready[1]);
 	ASSERT_EQ(1, read(ready[0], &byte, 1));
+	close(ready[0]);
 
 	tdx_counts_start(&self->counts);
 	EXPECT_EQ(0, kill(vmm, SIGKILL));
 	EXPECT_EQ(vmm, waitpid(vmm, &status, 0));
 	EXPECT_TRUE(WIFSIGNALED(status));
-	EXPECT_TRUE(tdx_host_wait_for_tds(self->before.tds));
+	/* The last reference to the VM may be dropped a bit later. */
+	for (i = 0; i < 1000; i++) {
+		if (tdx_gauges_read().td_pages - self->before.td_pages ==
+		    pages_left)
+			break;
+		usleep(1000);
+	}
+	EXPECT_EQ(pages_left,
+		  tdx_gauges_read().td_pages - self->before.td_pages);
 	tdx_counts_stop(&self->counts);
+}
+
+static void run_vcpus(FIXTURE_DATA(tdx) * self)
+{
+	start_vcpus(self, create_runnable_td());
+}
+
+/* A VMM that dies with its vCPUs in the guest doesn't have to terminate the TD. */
+TDX_TEST(killed_counts)
+{
+	const u64 pages = TEST_SIZE / PAGE_SIZE;
+
+	if (skip_unless(_metadata, self, TERMINATE | MODEL))
+		return;
+
+	kill_vmm(_metadata, self, run_vcpus, 0);
 
 	tdx_counts_print(stdout, &self->counts, pages);
 	EXPECT_EQ(1, self->counts.leaf[TDH_MNG_KEY_FREEID]);
 	EXPECT_LE(pages, self->counts.leaf[TDH_PHYMEM_PAGE_RECLAIM]);
 	EXPECT_EQ(0, self->counts.leaf[TDH_MEM_RANGE_BLOCK]);
 	EXPECT_EQ(0, self->counts.leaf[TDH_MEM_PAGE_REMOVE]);
-	close(ready[0]);
 }
 
 /*
@@ -868,16 +889,19 @@ TDX_TEST(fault_key_freeid)
  * Make the module refuse to give one page back.  KVM must not free that page,
  * and can't get the TDR as long as the TD has another page.
  */
-static void check_failing_reclaim(struct __test_metadata *_metadata,
-				  FIXTURE_DATA(tdx) * self, struct tdx_td *td,
-				  u64 nth)
+static void fail_reclaim(FIXTURE_DATA(tdx) * self, u64 nth)
 {
-	struct tdx_gauges after;
-
 	tdx_host_inject_status(TDH_PHYMEM_PAGE_RECLAIM, nth,
 			       TDX_STATUS_PAGE_METADATA_INCORRECT |
 			       TDX_STATUS_OPERAND_ID_RCX);
 	tdx_counts_start(&self->counts);
+}
+
+static void check_failed_reclaim(struct __test_metadata *_metadata,
+				 FIXTURE_DATA(tdx) * self, struct tdx_td *td)
+{
+	struct tdx_gauges after;
+
 	tdx_td_free(td);
 	tdx_counts_stop(&self->counts);
 
@@ -910,7 +934,8 @@ TDX_TEST(fault_sept_page_reclaim)
 	vm_guest_mem_punch_hole(td->vm, td->gpa, td->size);
 
 	/* KVM reclaims vCPUs, then the S-EPT, then TDCS and TDR. */
-	check_failing_reclaim(_metadata, self, td, vcpu_pages + 1);
+	fail_reclaim(self, vcpu_pages + 1);
+	check_failed_reclaim(_metadata, self, td);
 	EXPECT_EQ(0, tdx_gauges_read().private_pages -
 		     self->before.private_pages);
 }
@@ -927,9 +952,42 @@ TDX_TEST(fault_private_page_reclaim)
 
 	td = create_runnable_td();
 	tdx_vm_terminate(td->vm);
-	check_failing_reclaim(_metadata, self, td, 1);
+	fail_reclaim(self, 1);
+	vm_guest_mem_punch_hole(td->vm, td->gpa, td->size);
+
+	/* That is one page less, and doesn't keep userspace from cleaning up. */
+	EXPECT_EQ(0, __tdx_vm_terminate(td->vm, NULL));
+	check_failed_reclaim(_metadata, self, td);
 	EXPECT_EQ(1, tdx_gauges_read().private_pages -
 		     self->before.private_pages);
+}
+
+static void lose_page(FIXTURE_DATA(tdx) * self)
+{
+	struct tdx_td *td = create_runnable_td();
+
+	tdx_host_inject_status(TDH_MEM_RANGE_BLOCK, 1,
+			       TDX_STATUS_PAGE_METADATA_INCORRECT |
+			       TDX_STATUS_OPERAND_ID_RCX);
+	vm_guest_mem_punch_hole(td->vm, td->gpa, PAGE_SIZE);
+}
+
+/* The same for a TD of which KVM has lost a page, i.e. whose VM is bugged. */
+TDX_TEST(fault_killed)
+{
+	if (skip_unless(_metadata, self, TERMINATE | MODEL | WARNINGS))
+		return;
+
+	expect_warning(self, "tdx_sept_(zap|remove)_private_spte");
+	expect_warning(self, "__tdx_reclaim_page");
+
+	/* That page, and the TDR. */
+	kill_vmm(_metadata, self, lose_page, 2);
+	EXPECT_EQ(1, self->counts.leaf[TDH_MNG_KEY_FREEID]);
+	EXPECT_EQ(0, self->counts.leaf[TDH_MEM_RANGE_BLOCK]);
+
+	/* FIXTURE_TEARDOWN() looks whether the host stored to owned pages. */
+	write_free_memory();
 }
 
 static void print_usage(const char *name)
