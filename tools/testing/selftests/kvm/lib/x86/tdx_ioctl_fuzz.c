@@ -25,7 +25,8 @@
 static int files[NR_KINDS][NR_FILES];
 static struct kvm_run *runs[NR_FILES];
 static struct kvm_tdx_init_vm *init_vm_params;
-static char source[TD_SIZE] __aligned(SZ_4K);
+/* Not in .bss, which is part of the guests of each test. */
+static char *source;
 
 /* An argument ends with, or lies across, the end of the first page. */
 static __thread char *argument_page;
@@ -539,6 +540,8 @@ void fuzz_init(void)
 {
 	struct kvm_vm *vm = tdx_vm_create();
 
+	source = kvm_mmap(TD_SIZE, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	memset(files, 0xff, sizeof(files));
 	init_vm_params = tdx_vm_init_params(vm);
 	kvm_vm_free(vm);
