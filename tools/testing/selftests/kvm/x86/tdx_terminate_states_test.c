@@ -42,20 +42,17 @@ FIXTURE_VARIANT(td) {
 	enum td_state state;
 };
 
-#define STATE(_name, _state) \
-	FIXTURE_VARIANT_ADD(td, _name) { .state = _state }
-
-STATE(created, CREATED);
-STATE(initialized, INITIALIZED);
-STATE(vcpus_created, VCPUS_CREATED);
-STATE(vcpus_initialized, VCPUS_INITIALIZED);
-STATE(slot_added, SLOT_ADDED);
-STATE(premapped, PREMAPPED);
-STATE(half_populated, HALF_POPULATED);
-STATE(populated, POPULATED);
-STATE(finalized, FINALIZED);
-STATE(pre_faulted, PRE_FAULTED);
-STATE(has_run, HAS_RUN);
+FIXTURE_VARIANT_ADD(td, created) { .state = CREATED };
+FIXTURE_VARIANT_ADD(td, initialized) { .state = INITIALIZED };
+FIXTURE_VARIANT_ADD(td, vcpus_created) { .state = VCPUS_CREATED };
+FIXTURE_VARIANT_ADD(td, vcpus_initialized) { .state = VCPUS_INITIALIZED };
+FIXTURE_VARIANT_ADD(td, slot_added) { .state = SLOT_ADDED };
+FIXTURE_VARIANT_ADD(td, premapped) { .state = PREMAPPED };
+FIXTURE_VARIANT_ADD(td, half_populated) { .state = HALF_POPULATED };
+FIXTURE_VARIANT_ADD(td, populated) { .state = POPULATED };
+FIXTURE_VARIANT_ADD(td, finalized) { .state = FINALIZED };
+FIXTURE_VARIANT_ADD(td, pre_faulted) { .state = PRE_FAULTED };
+FIXTURE_VARIANT_ADD(td, has_run) { .state = HAS_RUN };
 
 static char source_page[SZ_4K] __aligned(SZ_4K);
 
