@@ -442,10 +442,8 @@ TEST_F_TIMEOUT(fail_nth, life, TEST_TIMEOUT)
 
 int main(int argc, char *argv[])
 {
-	TEST_REQUIRE(is_tdx_supported());
+	tdx_require();
 	TEST_REQUIRE(tdx_host_is_model());
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY));
 
 	return test_harness_run(argc, argv);
 }

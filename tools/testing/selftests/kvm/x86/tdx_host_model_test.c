@@ -301,10 +301,8 @@ HOST_TEST(time_contention)
 
 int main(int argc, char *argv[])
 {
-	TEST_REQUIRE(is_tdx_supported());
+	tdx_require();
 	TEST_REQUIRE(tdx_host_is_model());
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY));
 
 	return test_harness_run(argc, argv);
 }

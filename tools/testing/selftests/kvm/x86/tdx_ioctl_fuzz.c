@@ -329,9 +329,7 @@ int main(int argc, char *argv[])
 	}
 
 	ksft_print_header();
-	if (!is_tdx_supported() || !kvm_has_cap(KVM_CAP_GUEST_MEMFD) ||
-	    !kvm_has_cap(KVM_CAP_MEMORY_ATTRIBUTES))
-		ksft_exit_skip("TDX is not supported\n");
+	tdx_require();
 	ksft_set_plan(1);
 	fuzz_init();
 	progress = mmap(NULL, sizeof(*progress), PROT_READ | PROT_WRITE,

@@ -593,16 +593,12 @@ static void report(const struct result *result)
 
 static void require_method(void)
 {
-	struct kvm_vm *vm = tdx_vm_create();
-	int max_vcpus = vm_check_cap(vm, KVM_CAP_MAX_VCPUS);
-	bool can_terminate = tdx_vm_can_terminate(vm);
+	struct tdx_features features = tdx_require();
 
-	kvm_vm_free(vm);
-
-	if (options.vcpus > max_vcpus)
+	if (options.vcpus > features.max_vcpus)
 		usage_error("%d vCPUs wanted, %d are possible", options.vcpus,
-			    max_vcpus);
-	__TEST_REQUIRE(options.method != METHOD_TERMINATE || can_terminate,
+			    features.max_vcpus);
+	__TEST_REQUIRE(options.method != METHOD_TERMINATE || features.terminate,
 		       "KVM_TDX_TERMINATE_VM is not supported");
 }
 
@@ -612,14 +608,8 @@ int main(int argc, char *argv[])
 
 	parse_options(argc, argv);
 
-	TEST_REQUIRE(is_tdx_supported());
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_MEMORY_ATTRIBUTES));
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY));
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_BINARY_STATS_FD));
-
-	set_cpus();
 	require_method();
+	set_cpus();
 	run(&result);
 	report(&result);
 

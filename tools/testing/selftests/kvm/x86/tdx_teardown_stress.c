@@ -700,21 +700,14 @@ int main(int argc, char *argv[])
 {
 	struct tdx_baseline baseline;
 	struct timespec start;
-	bool can_terminate;
 	u64 round;
 
 	parse_options(argc, argv);
 	ksft_print_header();
-	if (!is_tdx_supported() || !kvm_has_cap(KVM_CAP_GUEST_MEMFD) ||
-	    !kvm_has_cap(KVM_CAP_MEMORY_ATTRIBUTES) ||
-	    !kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY))
-		ksft_exit_skip("TDX is not supported\n");
+	tdx_require_terminate();
 	vm = tdx_vm_create();
-	can_terminate = tdx_vm_can_terminate(vm);
 	init_vm_params = tdx_vm_init_params(vm);
 	kvm_vm_free(vm);
-	if (!can_terminate)
-		ksft_exit_skip("KVM_TDX_TERMINATE_VM is not supported\n");
 
 	ksft_set_plan(1);
 	printf("# seed %lu\n", options.seed);

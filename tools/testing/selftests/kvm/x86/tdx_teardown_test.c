@@ -1006,7 +1006,7 @@ static void print_usage(const char *name)
 
 int main(int argc, char *argv[])
 {
-	struct kvm_vm *vm;
+	struct tdx_features features;
 	int i, nr_left = 1;
 
 	/* The harness knows only its own options. */
@@ -1022,16 +1022,9 @@ int main(int argc, char *argv[])
 	}
 	argv[nr_left] = NULL;
 
-	TEST_REQUIRE(is_tdx_supported());
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_MEMORY_ATTRIBUTES));
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY));
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_BINARY_STATS_FD));
-
-	vm = tdx_vm_create();
-	can_terminate = tdx_vm_can_terminate(vm);
-	nr_vcpus = min(vm_check_cap(vm, KVM_CAP_MAX_VCPUS), TEST_MAX_VCPUS);
-	kvm_vm_free(vm);
+	features = tdx_require();
+	can_terminate = features.terminate;
+	nr_vcpus = min(features.max_vcpus, TEST_MAX_VCPUS);
 
 	/* The tests share the watch, reading /proc/kallsyms is slow. */
 	if (tdx_host_is_model() && !tdx_counts_init())

@@ -277,18 +277,7 @@ TEST_F(terminated, vfio_device)
 
 int main(int argc, char *argv[])
 {
-	struct kvm_vm *vm;
-	bool can_terminate;
-
-	TEST_REQUIRE(is_tdx_supported());
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_MEMORY_ATTRIBUTES));
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY));
-
-	vm = tdx_vm_create();
-	can_terminate = tdx_vm_can_terminate(vm);
-	kvm_vm_free(vm);
-	__TEST_REQUIRE(can_terminate, "KVM_TDX_TERMINATE_VM is not supported");
+	tdx_require_terminate();
 
 	return test_harness_run(argc, argv);
 }

@@ -439,20 +439,7 @@ RACE_TEST(cpu_hotplug)
 
 int main(int argc, char *argv[])
 {
-	struct kvm_vm *vm;
-	bool can_terminate;
-
-	TEST_REQUIRE(is_tdx_supported());
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_MEMORY_ATTRIBUTES));
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY));
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_BINARY_STATS_FD));
-
-	vm = tdx_vm_create();
-	can_terminate = tdx_vm_can_terminate(vm);
-	max_vcpus = vm_check_cap(vm, KVM_CAP_MAX_VCPUS);
-	kvm_vm_free(vm);
-	__TEST_REQUIRE(can_terminate, "KVM_TDX_TERMINATE_VM is not supported");
+	max_vcpus = tdx_require_terminate().max_vcpus;
 
 	return test_harness_run(argc, argv);
 }

@@ -326,19 +326,7 @@ TEST(pre_fault_by_uninitialized_vcpu)
 
 int main(int argc, char *argv[])
 {
-	struct kvm_vm *vm;
-	bool can_terminate;
-
-	TEST_REQUIRE(is_tdx_supported());
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_MEMORY_ATTRIBUTES));
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY));
-	TEST_REQUIRE(kvm_has_cap(KVM_CAP_BINARY_STATS_FD));
-
-	vm = tdx_vm_create();
-	can_terminate = tdx_vm_can_terminate(vm);
-	kvm_vm_free(vm);
-	__TEST_REQUIRE(can_terminate, "KVM_TDX_TERMINATE_VM is not supported");
+	tdx_require_terminate();
 
 	return test_harness_run(argc, argv);
 }

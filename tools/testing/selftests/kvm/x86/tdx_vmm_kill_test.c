@@ -169,7 +169,6 @@ int main(int argc, char *argv[])
 	enum step in;
 	struct tdx_baseline baseline;
 	struct tdx_rng rng;
-	struct kvm_vm *vm;
 	int opt, status;
 	const char *what;
 	bool helper;
@@ -191,13 +190,7 @@ int main(int argc, char *argv[])
 	}
 
 	ksft_print_header();
-	if (!is_tdx_supported() || !kvm_has_cap(KVM_CAP_GUEST_MEMFD) ||
-	    !kvm_has_cap(KVM_CAP_MEMORY_ATTRIBUTES) ||
-	    !kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY))
-		ksft_exit_skip("TDX is not supported\n");
-	vm = tdx_vm_create();
-	can_terminate = tdx_vm_can_terminate(vm);
-	kvm_vm_free(vm);
+	can_terminate = tdx_require().terminate;
 	kvm_get_supported_cpuid();
 	model = tdx_host_is_model();
 

@@ -23,6 +23,16 @@
 
 bool is_tdx_supported(void);
 
+/* What not every KVM that supports TDX can do. */
+struct tdx_features {
+	bool terminate;
+	int max_vcpus;
+};
+
+/* Skip the test unless KVM has what tests of TDs need. */
+struct tdx_features tdx_require(void);
+struct tdx_features tdx_require_terminate(void);
+
 /*
  * Raw sub-ioctls: return 0 or an errno value, with the status of the failing
  * SEAMCALL (or 0) in *hw_error, if that isn't NULL.
@@ -54,7 +64,6 @@ static inline void tdx_vm_terminate(struct kvm_vm *vm)
 struct kvm_vm *tdx_vm_create(void);
 /* To be freed by the caller. */
 struct kvm_tdx_capabilities *tdx_vm_get_capabilities(struct kvm_vm *vm);
-bool tdx_vm_can_terminate(struct kvm_vm *vm);
 /* What tdx_vm_init() uses, to be freed by the caller. */
 struct kvm_tdx_init_vm *tdx_vm_init_params(struct kvm_vm *vm);
 int __tdx_vm_init(struct kvm_vm *vm, u64 *hw_error);

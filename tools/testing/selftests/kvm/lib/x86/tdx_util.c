@@ -139,13 +139,35 @@ struct kvm_tdx_capabilities *tdx_vm_get_capabilities(struct kvm_vm *vm)
 	return caps;
 }
 
-bool tdx_vm_can_terminate(struct kvm_vm *vm)
+struct tdx_features tdx_require(void)
 {
-	struct kvm_tdx_capabilities *caps = tdx_vm_get_capabilities(vm);
-	bool supported = caps->supported_caps & KVM_TDX_CAP_TERMINATE_VM;
+	struct kvm_tdx_capabilities *caps;
+	struct tdx_features features;
+	struct kvm_vm *vm;
 
+	TEST_REQUIRE(is_tdx_supported());
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_MEMORY_ATTRIBUTES));
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY));
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_BINARY_STATS_FD));
+
+	vm = tdx_vm_create();
+	caps = tdx_vm_get_capabilities(vm);
+	features.terminate = caps->supported_caps & KVM_TDX_CAP_TERMINATE_VM;
+	features.max_vcpus = vm_check_cap(vm, KVM_CAP_MAX_VCPUS);
 	free(caps);
-	return supported;
+	kvm_vm_free(vm);
+
+	return features;
+}
+
+struct tdx_features tdx_require_terminate(void)
+{
+	struct tdx_features features = tdx_require();
+
+	__TEST_REQUIRE(features.terminate,
+		       "KVM_TDX_TERMINATE_VM is not supported");
+	return features;
 }
 
 /* Of the bits that may be configured, set those that KVM supports. */
