@@ -379,7 +379,7 @@ void x86_virt_register_emergency_callback(x86_virt_emergency_cb_t *callback)
 
 	rcu_assign_pointer(x86_virt_emergency_callback, callback);
 }
-EXPORT_SYMBOL_FOR_KVM(x86_virt_register_emergency_callback);
+EXPORT_SYMBOL_FOR_MODULES(x86_virt_register_emergency_callback, "kvm");
 
 /**
  * x86_virt_unregister_emergency_callback - Undo registration of the callback
@@ -398,7 +398,7 @@ void x86_virt_unregister_emergency_callback(x86_virt_emergency_cb_t *callback)
 	rcu_assign_pointer(x86_virt_emergency_callback, NULL);
 	synchronize_rcu();
 }
-EXPORT_SYMBOL_FOR_KVM(x86_virt_unregister_emergency_callback);
+EXPORT_SYMBOL_FOR_MODULES(x86_virt_unregister_emergency_callback, "kvm");
 
 /**
  * x86_virt_emergency_disable_cpu - Disable virtualization on this CPU for good

@@ -366,6 +366,8 @@ static __printf(1, 2) void sim_warn(const char *fmt, ...)
 #undef pr_err
 #define pr_err					no_printk
 
+#undef EXPORT_SYMBOL_FOR_MODULES
+#define EXPORT_SYMBOL_FOR_MODULES(symbol, modules)
 #undef EXPORT_SYMBOL_FOR_KVM
 #define EXPORT_SYMBOL_FOR_KVM(symbol)
 #undef EXPORT_SYMBOL_FOR_KVM_INTERNAL

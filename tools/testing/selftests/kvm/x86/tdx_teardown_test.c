@@ -7,6 +7,7 @@
  * model (see tdx_host_model.h), they also look at what the kernel did: counts
  * of SEAMCALLs, cleared cache lines, IPIs, and what the module still holds.
  */
+#include <dirent.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -25,6 +26,7 @@
 #define TEST_TIMEOUT		300	/* seconds, emulation is slow */
 
 #define LINES_PER_PAGE		64	/* 64-byte lines */
+#define TASK_COMM_LEN		16
 
 /* Tests that make the kernel warn run only if asked for. */
 static bool expect_warnings;
@@ -449,6 +451,33 @@ TDX_TEST(terminate_invalid_arguments)
 	tdx_td_free(td);
 }
 
+/* That hw_error can't be written doesn't hide that the TD is gone. */
+TDX_TEST(terminate_read_only_argument)
+{
+	struct kvm_tdx_cmd *cmd;
+	struct tdx_td *td;
+
+	if (skip_unless(_metadata, self, TERMINATE))
+		return;
+
+	td = create_runnable_td();
+	cmd = kvm_mmap(PAGE_SIZE, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	cmd->id = KVM_TDX_TERMINATE_VM;
+
+	ASSERT_EQ(0, mprotect(cmd, PAGE_SIZE, PROT_NONE));
+	EXPECT_EQ(-1, ioctl(td->vm->fd, KVM_MEMORY_ENCRYPT_OP, cmd));
+	EXPECT_EQ(EFAULT, errno);
+	enter_vcpus(self, td);
+
+	ASSERT_EQ(0, mprotect(cmd, PAGE_SIZE, PROT_READ));
+	EXPECT_EQ(0, ioctl(td->vm->fd, KVM_MEMORY_ENCRYPT_OP, cmd));
+	EXPECT_EQ(-1, __vcpu_run(td->vcpus[0]));
+	EXPECT_EQ(EIO, errno);
+	kvm_munmap(cmd, PAGE_SIZE);
+	tdx_td_free(td);
+}
+
 TDX_TEST(terminate_busy)
 {
 	struct tdx_td *td;
@@ -714,6 +743,59 @@ static void kill_vmm(struct __test_metadata *_metadata, FIXTURE_DATA(tdx) * self
 static void run_vcpus(FIXTURE_DATA(tdx) * self)
 {
 	start_vcpus(self, create_runnable_td());
+}
+
+/* Threads of this process by which KVM recovers huge pages. */
+static int nr_recovery_threads(void)
+{
+	DIR *tasks = opendir("/proc/self/task");
+	char path[64], comm[TASK_COMM_LEN];
+	struct dirent *task;
+	int nr = 0;
+	FILE *file;
+
+	TEST_ASSERT(tasks, "Can't read /proc/self/task");
+	while ((task = readdir(tasks))) {
+		snprintf(path, sizeof(path), "/proc/self/task/%.16s/comm", task->d_name);
+		file = fopen(path, "r");
+		if (!file)
+			continue;
+		if (fgets(comm, sizeof(comm), file) && !strncmp(comm, "kvm-nx-lpage", 12))
+			nr++;
+		fclose(file);
+	}
+	closedir(tasks);
+	return nr;
+}
+
+static void guest_done(void)
+{
+	GUEST_DONE();
+}
+
+/*
+ * It has the VMM's address space, but not its files. If it were the last one of
+ * a killed VMM to exit, the files would be closed while the TD has its HKID.
+ */
+TDX_TEST(no_recovery_thread)
+{
+	struct kvm_vcpu *vcpu;
+	struct tdx_td *td;
+	struct kvm_vm *vm;
+	int nr;
+
+	vm = vm_create_with_one_vcpu(&vcpu, guest_done);
+	vcpu_run(vcpu);
+	nr = nr_recovery_threads();
+	if (!nr)
+		SKIP(goto free, "No VM has one, kvm.nx_huge_pages=never");
+
+	td = create_runnable_td();
+	enter_vcpus(self, td);
+	EXPECT_EQ(nr, nr_recovery_threads());
+	tdx_td_free(td);
+free:
+	kvm_vm_free(vm);
 }
 
 /* A VMM that dies with its vCPUs in the guest doesn't have to terminate the TD. */

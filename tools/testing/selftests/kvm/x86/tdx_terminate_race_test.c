@@ -20,6 +20,7 @@
 #define TD_INIT_SIZE	SZ_64K
 #define NR_ROUNDS	5
 #define MAX_ROUNDS	100	/* to see something that takes luck */
+#define MAX_BUSY	1000000	/* whoever is told to try again gets through some time */
 #define NR_PARALLEL	16
 #define TEST_TIMEOUT	600	/* seconds, emulation is slow */
 
@@ -84,7 +85,7 @@ static int terminate_retrying(struct kvm_vm *vm)
 	int busy = 0, r;
 
 	while ((r = __tdx_vm_terminate(vm, NULL)) == EBUSY)
-		busy++;
+		TEST_ASSERT(++busy < MAX_BUSY, "KVM_TDX_TERMINATE_VM is always busy");
 	TEST_ASSERT(!r, "KVM_TDX_TERMINATE_VM failed: %s", strerror(r));
 	return busy;
 }

@@ -33,6 +33,7 @@ static const char * const step_names[NR_STEPS] = {
 static struct life {
 	enum step step;
 	u64 began_us[NR_STEPS];
+	enum { NO_HELPER, HELPER_WAITS, HELPER_DONE } helper;
 } *life;
 
 static bool model;
@@ -82,10 +83,12 @@ static void vmm(bool helper, int helper_fd)
 	tdx_mem_add(vm, gpa, TD_SIZE);
 
 	if (helper && !fork()) {
+		WRITE_ONCE(life->helper, HELPER_WAITS);
 		/* End of file: the killer has closed its end, too. */
 		while (read(helper_fd, &c, 1) > 0)
 			;
 		vm_guest_mem_punch_hole(vm, gpa, TD_SIZE / 2);
+		WRITE_ONCE(life->helper, HELPER_DONE);
 		_exit(0);
 	}
 
@@ -127,6 +130,7 @@ static int let_live(bool helper, enum step kill_in, u64 kill_after_us,
 	TEST_ASSERT(!pipe(helper_pipe), "pipe() failed");
 	fflush(stdout);
 	WRITE_ONCE(life->step, CREATE);
+	WRITE_ONCE(life->helper, NO_HELPER);
 	pid = fork();
 	TEST_ASSERT(pid >= 0, __KVM_SYSCALL_ERROR("fork()", pid));
 	if (!pid) {
@@ -148,6 +152,16 @@ static int let_live(bool helper, enum step kill_in, u64 kill_after_us,
 	return status;
 }
 
+/* It is nobody's child when the VMM is gone. */
+static bool helper_succeeded(void)
+{
+	int i;
+
+	for (i = 0; READ_ONCE(life->helper) == HELPER_WAITS && i < 1000; i++)
+		usleep(1000);
+	return READ_ONCE(life->helper) != HELPER_WAITS;
+}
+
 static void print_usage(const char *name)
 {
 	printf("usage: %s [--count N] [--seed N] [--help]\n\n"
@@ -165,7 +179,8 @@ int main(int argc, char *argv[])
 		{}
 	};
 	u64 count = 20, seed = time(NULL) % 1000000, after, i;
-	u64 duration_us[NR_STEPS], killed_in[NR_STEPS] = {}, keyids_in_use;
+	u64 duration_us[NR_STEPS], killed_in[NR_STEPS] = {}, nr_killed = 0;
+	u64 keyids_in_use;
 	enum step in;
 	struct tdx_baseline baseline;
 	struct tdx_rng rng;
@@ -217,10 +232,13 @@ int main(int argc, char *argv[])
 			ksft_exit_fail_msg("VMM %lu: status 0x%x in '%s'\n", i,
 					   status, step_names[life->step]);
 		killed_in[life->step]++;
+		nr_killed += !!status;
 		what = NULL;
 		/* The address space is gone, whoever still has the files. */
 		if (keyids_in_use > baseline.gauges.keyids_in_use)
 			what = "its KeyID isn't free";
+		if (!helper_succeeded())
+			what = "the other process can't punch a hole";
 		if (!tdx_baseline_check(&baseline))
 			what = "the host isn't as it was before";
 		if (what) {
@@ -237,6 +255,8 @@ int main(int argc, char *argv[])
 		tdx_host_script_io();
 	for (i = 0; i < NR_STEPS; i++)
 		printf("# %-10s %lu\n", step_names[i], killed_in[i]);
+	if (count >= 10 && !nr_killed)
+		ksft_exit_fail_msg("All VMMs were done before they were killed\n");
 	ksft_test_result_pass("%lu killed VMMs leave nothing behind\n", count);
 	ksft_finished();
 }

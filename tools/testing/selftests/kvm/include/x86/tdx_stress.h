@@ -44,13 +44,13 @@ void tdx_spin(struct tdx_rng *rng, u64 n);
 /*
  * The host as it was before a test.  TDs must leave nothing behind: an emulated
  * host tells what its TDX module still holds.  And the kernel must not have
- * warned, which it tells by its taint on any host.
+ * warned, which it tells by its count on any host.
  */
 struct tdx_baseline {
 	bool model;
 	struct tdx_gauges gauges;
 	u64 owned_accesses;
-	u64 taint;
+	u64 warnings;
 };
 
 void tdx_baseline_init(struct tdx_baseline *baseline);

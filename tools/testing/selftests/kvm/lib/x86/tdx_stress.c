@@ -10,8 +10,6 @@
 #include "processor.h"
 #include "tdx_stress.h"
 
-#define TAINT_WARN	BIT_ULL(9)
-
 /* SplitMix64, any seed will do. */
 u64 tdx_rand(struct tdx_rng *rng)
 {
@@ -48,17 +46,17 @@ void tdx_spin(struct tdx_rng *rng, u64 n)
 		cpu_relax();
 }
 
-static u64 read_taint(void)
+static u64 read_warnings(void)
 {
-	unsigned long taint = 0;
-	FILE *f = fopen("/proc/sys/kernel/tainted", "r");
+	FILE *f = fopen("/sys/kernel/warn_count", "r");
+	unsigned long count = 0;
 
 	if (f) {
-		if (fscanf(f, "%lu", &taint) != 1)
-			taint = 0;
+		if (fscanf(f, "%lu", &count) != 1)
+			count = 0;
 		fclose(f);
 	}
-	return taint & TAINT_WARN;
+	return count;
 }
 
 static u64 read_owned_accesses(void)
@@ -71,7 +69,7 @@ void tdx_baseline_init(struct tdx_baseline *baseline)
 {
 	*baseline = (struct tdx_baseline) {
 		.model = tdx_host_is_model(),
-		.taint = read_taint(),
+		.warnings = read_warnings(),
 	};
 	if (baseline->model) {
 		baseline->gauges = tdx_gauges_read();
@@ -92,7 +90,7 @@ bool tdx_baseline_check(const struct tdx_baseline *baseline)
 	struct tdx_gauges now;
 	bool good;
 
-	good = same("The kernel has warned", baseline->taint, read_taint());
+	good = same("Warnings of the kernel", baseline->warnings, read_warnings());
 	if (!baseline->model)
 		return good;
 
