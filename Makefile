@@ -17,6 +17,8 @@ help:
 	@echo 'series   build/series, for git am; SIGNOFF=1 signs it off'
 	@echo 'kernel   build/kernel: the patched test kernel'
 	@echo 'debug-kernel  build/debug-kernel: the same with lockdep and other checks'
+	@echo 'kcsan-kernel  build/kcsan-kernel: the same, looking for data races in KVM'
+	@echo 'kasan-kernel  build/kasan-kernel: the same with KASAN'
 	@echo 'host     the emulated TDX host: TDX module model, Bochs with SEAM'
 	@echo 'kunit    the KUnit suite of the virt core, in QEMU'
 	@echo 'mutations  show that the tests notice deliberate defects (5 minutes)'
@@ -56,6 +58,20 @@ debug-kernel: tree
 	@$(STEP) debug-kernel 'the same with lockdep and other checks' "$(SPACE)" \
 		env FRAGMENT=tools/testing/tdx-host/boot/debug.config \
 		scripts/kernel $(BUILD)/linux-6.18 $(BUILD)/debug-kernel
+
+.PHONY: kasan-kernel
+kasan-kernel: tree
+	@$(STEP) kasan-kernel 'the same with KASAN' "$(SPACE)" \
+		env FRAGMENT=tools/testing/tdx-host/boot/kasan.config \
+		scripts/kernel $(BUILD)/linux-6.18 $(BUILD)/kasan-kernel
+
+# Only modules are instrumented: the rest of the kernel would be too slow.
+.PHONY: kcsan-kernel
+kcsan-kernel: export FRAGMENT := tools/testing/tdx-host/boot/kcsan.config
+kcsan-kernel: tree
+	@$(STEP) kcsan-kernel 'the same with KCSAN in KVM' "$(SPACE)" sh -c \
+		'KCSAN_SANITIZE=n scripts/kernel $(BUILD)/linux-6.18 $(BUILD)/kcsan-kernel bzImage && \
+		scripts/kernel $(BUILD)/linux-6.18 $(BUILD)/kcsan-kernel modules headers'
 
 SELFTESTS := x86/tdx_teardown_test x86/tdx_terminate_ioctls_test \
 	x86/tdx_terminate_states_test x86/tdx_terminate_race_test \

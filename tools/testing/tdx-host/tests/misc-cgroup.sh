@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# The misc cgroup limits the number of TDs: each takes a KeyID.
+# The misc cgroup limits the number of TDs: each takes a KeyID.  With two packages of
+# a CPU each, neither may go offline while there is a TD.
 
 . /lib.sh
 
@@ -20,6 +21,11 @@ in_cgroup()
 bench()
 {
 	in_cgroup /tdx_teardown_bench --mib 1 --vcpus 1 "$@"
+}
+
+offline()
+{
+	echo 0 >$cpus/cpu1/online
 }
 
 limit()
@@ -45,6 +51,8 @@ done
 echo 0 >$cgroup/cgroup.procs
 expect "a TD is running" start_td
 expect "it is charged" current 1
+[ "$(cat $cpus/cpu1/topology/physical_package_id)" = 0 ] ||
+	refuse "the other package goes offline" offline
 refuse "a second TD" bench
 expect "the second isn't charged" current 1
 expect "the first is stopped" stop_td

@@ -11,4 +11,5 @@ expect "the erratum is still known" grep -q tdx_pw_mce /proc/cpuinfo
 expect "kvm_intel loads with tdx=1" modprobe kvm_intel tdx=1
 expect "it runs without TDX" parameter kvm_intel tdx N
 expect "an ordinary VM runs" selftest set_sregs_test
+expect "a kernel can be loaded in spite of the erratum" kexec load /bzImage /init ''
 finish
