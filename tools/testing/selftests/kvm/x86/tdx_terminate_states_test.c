@@ -324,6 +324,48 @@ TEST(pre_fault_by_uninitialized_vcpu)
 	EXPECT_TRUE(tdx_baseline_check(&baseline));
 }
 
+/* A TD can't have nested guests, whatever its CPUID says. */
+TEST(nested_state)
+{
+	struct kvm_enable_cap evmcs = { .cap = KVM_CAP_HYPERV_ENLIGHTENED_VMCS };
+	struct kvm_vcpu_events leave_smm = { .flags = KVM_VCPUEVENT_VALID_SMM };
+	struct kvm_vcpu_events enter_smm = leave_smm;
+	struct tdx_baseline baseline;
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	union {
+		struct kvm_nested_state state;
+		char data[SZ_16K];
+	} nested = { .state.size = sizeof(nested) };
+
+	enter_smm.smi.smm = 1;
+	tdx_baseline_init(&baseline);
+	vm = tdx_vm_create();
+	tdx_vm_init(vm);
+	vcpu = tdx_vcpu_add(vm, 0);
+	/* VMX included, unless kvm_intel has nested=0. */
+	vcpu_init_cpuid(vcpu, kvm_get_supported_cpuid());
+
+	EXPECT_EQ(-1, __vcpu_ioctl(vcpu, KVM_GET_NESTED_STATE, &nested.state));
+	EXPECT_EQ(EINVAL, errno);
+	nested.state.format = KVM_STATE_NESTED_FORMAT_VMX;
+	nested.state.size = sizeof(nested.state);
+	nested.state.hdr.vmx.vmxon_pa = -1ull;
+	nested.state.hdr.vmx.vmcs12_pa = -1ull;
+	EXPECT_EQ(-1, __vcpu_ioctl(vcpu, KVM_SET_NESTED_STATE, &nested.state));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(-1, __vcpu_ioctl(vcpu, KVM_ENABLE_CAP, &evmcs));
+	EXPECT_EQ(EINVAL, errno);
+
+	/* Whether or not a TD can be made to believe that. */
+	__vcpu_ioctl(vcpu, KVM_SET_VCPU_EVENTS, &enter_smm);
+	__vcpu_ioctl(vcpu, KVM_SET_VCPU_EVENTS, &leave_smm);
+
+	EXPECT_EQ(0, __tdx_vm_terminate(vm, NULL));
+	kvm_vm_free(vm);
+	EXPECT_TRUE(tdx_baseline_check(&baseline));
+}
+
 int main(int argc, char *argv[])
 {
 	tdx_require_terminate();
