@@ -164,8 +164,8 @@ void bx_seam_c::load_module(void)
 
   if (SIM->get_param_num(BXPN_HOST_MEM_SIZE)->get64() < SIM->get_param_num(BXPN_MEM_SIZE)->get64())
     BX_FATAL(("tdx: give the host as much memory as the guest (memory: host=, guest=)"));
-  if (! BX_CPU(0)->msrs[MSR_KEYID_PARTITIONING])
-    BX_FATAL(("tdx: the configurable MSRs lack MSR 0x%x", MSR_KEYID_PARTITIONING));
+  if (! BX_CPU(0)->msrs[MSR_KEYID_PARTITIONING] || ! BX_CPU(0)->msrs[BX_MSR_TME_ACTIVATE])
+    BX_FATAL(("tdx: the configurable MSRs lack MSR 0x%x or 0x%x", MSR_KEYID_PARTITIONING, BX_MSR_TME_ACTIVATE));
 
   memset(&p, 0, sizeof(p));
   p.nr_lps = BX_SMP_PROCESSORS;
@@ -178,8 +178,8 @@ void bx_seam_c::load_module(void)
   Bit64u keyids = BX_CPU(0)->msrs[MSR_KEYID_PARTITIONING]->get64();
   p.nr_mktme_keyids = GET32L(keyids);
   p.nr_tdx_keyids = GET32H(keyids);
-  // no CPUID bit for TME: software takes no KeyID bits off MAXPHYADDR
-  p.keyid_shift = BX_PHY_ADDRESS_WIDTH;
+  // the upper bits of a physical address, as many as TME says
+  p.keyid_shift = BX_PHY_ADDRESS_WIDTH - (GET32H(BX_CPU(0)->msrs[BX_MSR_TME_ACTIVATE]->get64()) & 0xf);
 
   p.tsc_hz = tsc_hz;
 
