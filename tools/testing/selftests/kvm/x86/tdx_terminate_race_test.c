@@ -19,6 +19,7 @@
 #define TD_SIZE		SZ_1M
 #define TD_INIT_SIZE	SZ_64K
 #define NR_ROUNDS	5
+#define NR_INIT_ROUNDS	100	/* a window of a few instructions */
 #define MAX_ROUNDS	100	/* to see something that takes luck */
 #define MAX_BUSY	1000000	/* whoever is told to try again gets through some time */
 #define NR_PARALLEL	16
@@ -185,6 +186,64 @@ RACE_TEST(vcpus_exiting_to_userspace)
 			join_thread(threads[j]);
 		tdx_td_free(td);
 	}
+}
+
+struct initializer {
+	struct kvm_vcpu *vcpu;
+	struct tdx_rng rng;
+	int arrived;
+	int error;
+};
+
+/* Both start at the same time, without having slept. */
+static void meet(struct initializer *initializer)
+{
+	__atomic_add_fetch(&initializer->arrived, 1, __ATOMIC_SEQ_CST);
+	while (READ_ONCE(initializer->arrived) < 2)
+		cpu_relax();
+}
+
+static void *init_vcpu(void *arg)
+{
+	struct initializer *initializer = arg;
+
+	meet(initializer);
+	tdx_spin(&initializer->rng, 1);
+	initializer->error = __tdx_vcpu_ioctl(initializer->vcpu, KVM_TDX_INIT_VCPU,
+					      0, NULL, NULL);
+	return NULL;
+}
+
+/* Whoever waits for the vCPU's mutex meanwhile finds the VM dead. */
+RACE_TEST(vcpu_initialization)
+{
+	struct initializer initializer = { .rng = tdx_rng_init(1, 1) };
+	struct kvm_vm *vm;
+	pthread_t thread;
+	int i, dead = 0;
+
+	for (i = 0; i < NR_INIT_ROUNDS; i++) {
+		vm = tdx_vm_create();
+		tdx_vm_init(vm);
+		initializer.vcpu = __vm_vcpu_add(vm, 0);
+		vcpu_init_cpuid(initializer.vcpu, kvm_get_supported_cpuid());
+		if (max_vcpus > 1)
+			__vm_vcpu_add(vm, 1);
+		initializer.arrived = 0;
+		thread = start_thread(init_vcpu, &initializer);
+		meet(&initializer);
+		tdx_spin(&self->rng, 1);
+		terminate_retrying(vm);
+		join_thread(thread);
+		if (initializer.error) {
+			EXPECT_EQ(EIO, initializer.error);
+			dead++;
+		}
+		kvm_vm_free(vm);
+	}
+	TH_LOG("the VM was dead in %d of %d rounds", dead, i);
+	EXPECT_LT(0, dead);
+	EXPECT_LT(dead, i);
 }
 
 struct puncher {
