@@ -93,6 +93,17 @@ host_fail_nth()
 		"$selftests/x86/tdx_fail_nth_test" -- /tdx_fail_nth_test "${@:2}"
 }
 
+# host_off KERNEL OPTION...: tests/off.sh.
+host_off()
+{
+	local kernel=$1
+
+	shift
+	host_script off.sh --kernel "$kernel" --mem 1024 \
+		--append 'tdx_host=off mem=768M crashkernel=128M' "$@" \
+		"$kernel/arch/x86/boot/bzImage"
+}
+
 # host_restart reset|kexec|panic loaded|unloaded KERNEL OPTION...: tests/restart.sh.
 host_restart()
 {

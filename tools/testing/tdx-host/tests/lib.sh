@@ -88,6 +88,26 @@ vm_on_every_cpu()
 	done
 }
 
+# Memory that the kernel doesn't know at boot, to be booted with mem=768M.
+memory=$((0x30000000))
+block=/sys/devices/system/memory/memory$((memory / (128 << 20)))
+
+add_memory()
+{
+	echo $memory >/sys/devices/system/memory/probe
+}
+
+# online_memory, offline_memory: they fail if it doesn't get there.
+online_memory()
+{
+	echo online_movable >$block/state && grep -q '^online$' $block/state
+}
+
+offline_memory()
+{
+	echo offline >$block/state && grep -q '^offline$' $block/state
+}
+
 reload()
 {
 	modprobe -r "$1" && modprobe "$@"

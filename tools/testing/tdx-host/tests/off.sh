@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# tdx_host=off: the module is there and must be left alone.
+# tdx_host=off: the module is there and must be left alone, and nothing is refused
+# for the sake of private memory.
 
 . /lib.sh
 
@@ -11,5 +12,8 @@ expect "the erratum is still known" grep -q tdx_pw_mce /proc/cpuinfo
 expect "kvm_intel loads with tdx=1" modprobe kvm_intel tdx=1
 expect "it runs without TDX" parameter kvm_intel tdx N
 expect "an ordinary VM runs" selftest set_sregs_test
+expect "memory is added" add_memory
+expect "memory goes online" online_memory
 expect "a kernel can be loaded in spite of the erratum" kexec load /bzImage /init ''
+expect "a crash kernel can be loaded, too" kexec panic /bzImage /init ''
 finish

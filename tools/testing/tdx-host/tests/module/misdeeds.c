@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * misdeeds do=WHAT: do on CPUs 0 and 1, where TDX holds VMX or nobody uses SVM,
- * what no correct kernel does, for the host to report it, or "watch": hold locks,
- * for it to time them. Then reset the machine (not for "kexec"), or fail with
+ * what no correct kernel does, for the host to report it; "watch": hold locks, for
+ * it to time them; or "reset": nothing, for it to report CPUs with VMX on. Then reset the machine (not for "kexec"), or fail with
  * -ENODEV if the counters of the host do not say that it did.
  */
 #include <linux/delay.h>
@@ -342,7 +342,7 @@ static int __init misdeeds_init(void)
 	} else if (!strcmp(do_what, "kexec")) {
 		on_each_cpu(forget_seamcalls, NULL, 1);
 		return 0;
-	} else {
+	} else if (strcmp(do_what, "reset")) {
 		return -EINVAL;
 	}
 	if (!r)
