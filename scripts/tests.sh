@@ -93,6 +93,13 @@ host_fail_nth()
 		"$selftests/x86/tdx_fail_nth_test" -- /tdx_fail_nth_test "${@:2}"
 }
 
+# host_large OPTION...: tests/intel.sh with two packages and two TDMRs, as there is a
+# hole in the first GiB.
+host_large()
+{
+	host_script intel.sh --packages 2 --mem 2048 --append memmap=64M#960M "$@"
+}
+
 # host_off KERNEL OPTION...: tests/off.sh.
 host_off()
 {
