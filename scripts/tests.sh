@@ -93,11 +93,12 @@ host_fail_nth()
 		"$selftests/x86/tdx_fail_nth_test" -- /tdx_fail_nth_test "${@:2}"
 }
 
-# host_large OPTION...: tests/intel.sh with two packages and two TDMRs, as there is a
-# hole in the first GiB.
-host_large()
+# host_tdmrs OPTION...: a hole leaves 128 MiB in the first TDMR, a TD takes the second.
+host_tdmrs()
 {
-	host_script intel.sh --packages 2 --mem 2048 --append memmap=64M#960M "$@"
+	"$host/run" --mem 2048 --append memmap=896M#128M "$@" \
+		"$selftests/x86/tdx_teardown_bench" -- \
+		/tdx_teardown_bench --method terminate --mib 100
 }
 
 # host_off KERNEL OPTION...: tests/off.sh.
