@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# hotplug.sh COUNT SEED: COUNT times a random CPU goes offline or online, while
-# an ordinary VM runs and, on Intel, a TD exists, whose vCPUs are in the guest; and
-# a quarter of that without KVM.
+# hotplug.sh COUNT SEED: random CPUs go COUNT times offline and COUNT times online, on
+# average, while an ordinary VM runs and, on Intel, a TD exists, whose vCPUs are in the
+# guest; and a quarter of that without KVM.
 
 . /lib.sh
 
@@ -37,7 +37,7 @@ toggle_random_cpus()
 {
 	local n
 
-	for n in $(seq "$1"); do
+	for n in $(seq $((2 * $1))); do
 		random "$possible"
 		toggle $((1 + random)) || { echo "CPU $((1 + random)) at $n"; return 1; }
 	done
