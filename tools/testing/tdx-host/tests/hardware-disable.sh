@@ -15,13 +15,19 @@ forks()
 
 run()
 {
-	local end test
+	local start vms=0 told=0 test
 
-	end=$(($(forks) + $1 * TASKS_OF_A_VM))
+	start=$(forks)
 	/hardware_disable_test &
 	test=$!
-	while kill -0 $test && [ "$(forks)" -lt $end ]; do
+	while kill -0 $test && [ $vms -lt "$1" ]; do
 		usleep 10000
+		vms=$((($(forks) - start) / TASKS_OF_A_VM))
+		# A host that says nothing for long is taken to hang.
+		if [ $vms -ge $((told + 10)) ]; then
+			told=$vms
+			echo "about $vms VMs" >/dev/kmsg
+		fi
 	done
 	if kill $test; then
 		killall hardware_disable_test
