@@ -242,8 +242,11 @@ RACE_TEST(vcpu_initialization)
 		kvm_vm_free(vm);
 	}
 	TH_LOG("the VM was dead in %d of %d rounds", dead, i);
-	EXPECT_LT(0, dead);
-	EXPECT_LT(dead, i);
+	/* Hardware may always have the same one win. */
+	if (self->baseline.model) {
+		EXPECT_LT(0, dead);
+		EXPECT_LT(dead, i);
+	}
 }
 
 struct puncher {

@@ -2,8 +2,9 @@
 /*
  * misdeeds do=WHAT: do on CPUs 0 and 1, where TDX holds VMX or nobody uses SVM,
  * what no correct kernel does, for the host to report it; "watch": hold locks, for
- * it to time them; or "reset": nothing, for it to report CPUs with VMX on. Then reset the machine (not for "kexec"), or fail with
- * -ENODEV if the counters of the host do not say that it did.
+ * it to time them; or "reset": nothing, for it to report CPUs with VMX on. Then
+ * reset the machine (not for "kexec"), or fail with -ENODEV if the counters of the
+ * host do not say that it did.
  */
 #include <linux/delay.h>
 #include <linux/io.h>
