@@ -366,6 +366,34 @@ TEST(nested_state)
 	EXPECT_TRUE(tdx_baseline_check(&baseline));
 }
 
+/* KVM can't inject what userspace queues, and the vCPU runs nevertheless. */
+TEST(queued_events)
+{
+	struct kvm_vcpu_events events = {
+		.flags = KVM_VCPUEVENT_VALID_NMI_PENDING,
+		.interrupt = { .injected = 1, .nr = 32 },
+		.nmi.pending = 1,
+	};
+	struct tdx_vcpu_thread thread;
+	struct tdx_baseline baseline;
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+
+	tdx_baseline_init(&baseline);
+	vm = tdx_vm_create();
+	tdx_vm_init(vm);
+	vcpu = tdx_vcpu_add(vm, 0);
+	tdx_mem_add(vm, TD_GPA, TD_SIZE);
+	tdx_init_mem_region(vcpu, TD_GPA, TD_INIT_SIZE, 0);
+	tdx_vm_finalize(vm);
+	vcpu_events_set(vcpu, &events);
+	tdx_vcpu_thread_start(&thread, vcpu);
+	EXPECT_EQ(EINTR, tdx_vcpu_thread_stop(&thread));
+	EXPECT_EQ(0, __tdx_vm_terminate(vm, NULL));
+	kvm_vm_free(vm);
+	EXPECT_TRUE(tdx_baseline_check(&baseline));
+}
+
 int main(int argc, char *argv[])
 {
 	tdx_require_terminate();
