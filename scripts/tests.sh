@@ -12,6 +12,8 @@ helpers=$tree/tools/testing/selftests/kselftest/ktap_helpers.sh
 tap=$results/tap
 count=0
 parallel=1		# tests at a time
+# The same one each time: a shard that fails does so because of what changed.
+seed=${SEED:-1}
 
 # run_test GROUP NAME COMMAND...: a failure is recorded, and the next test runs.
 run_test()
