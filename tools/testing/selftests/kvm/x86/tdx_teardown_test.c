@@ -909,6 +909,29 @@ TDX_TEST(fault_terminate_resumes_late)
 	tdx_td_free(td);
 }
 
+/* A TD that couldn't be initialized leaves nothing to the next one of the VM. */
+TDX_TEST(fault_init_vm)
+{
+	struct kvm_vm *vm;
+	u64 hw_error;
+
+	if (skip_unless(_metadata, self, TERMINATE | MODEL))
+		return;
+
+	vm = tdx_vm_create();
+	tdx_host_inject_status(TDH_MNG_INIT, 1, TDX_STATUS_OPERAND_INVALID);
+	EXPECT_EQ(EINVAL, __tdx_vm_init(vm, &hw_error));
+	EXPECT_EQ(TDX_STATUS_OPERAND_INVALID, hw_error);
+	EXPECT_EQ(self->before.keyids_in_use, tdx_gauges_read().keyids_in_use);
+	EXPECT_EQ(self->before.td_pages, tdx_gauges_read().td_pages);
+
+	tdx_vm_init(vm);
+	tdx_vcpu_add(vm, 0);
+	EXPECT_EQ(0, __tdx_vm_terminate(vm, NULL));
+	EXPECT_EQ(self->before.keyids_in_use, tdx_gauges_read().keyids_in_use);
+	kvm_vm_free(vm);
+}
+
 /* KVM tries again when it destroys the VM, so that nothing is lost. */
 TDX_TEST(fault_before_blocked)
 {
