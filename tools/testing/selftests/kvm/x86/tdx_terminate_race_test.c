@@ -18,6 +18,8 @@
 
 #define TD_SIZE		SZ_1M
 #define TD_INIT_SIZE	SZ_64K
+#define POPULATED_GPA	SZ_4G
+#define NR_CPUID_ENTRIES	256
 #define NR_ROUNDS	5
 #define NR_INIT_ROUNDS	100	/* a window of a few instructions */
 #define MAX_ROUNDS	100	/* to see something that takes luck */
@@ -498,6 +500,53 @@ RACE_TEST(cpu_hotplug)
 	TH_LOG("%d times offline or online, %d TDs", hotplug.count, i);
 	if (self->baseline.model)
 		tdx_host_script_io();
+}
+
+struct reader {
+	struct kvm_vcpu *vcpu;
+	bool stop;
+	int count;
+};
+
+static void *read_cpuid(void *arg)
+{
+	struct kvm_cpuid2 *cpuid = allocate_kvm_cpuid2(NR_CPUID_ENTRIES);
+	struct reader *reader = arg;
+
+	do {
+		cpuid->nent = NR_CPUID_ENTRIES;
+		tdx_vcpu_ioctl(reader->vcpu, KVM_TDX_GET_CPUID, 0, cpuid);
+		reader->count++;
+	} while (!READ_ONCE(reader->stop));
+	free(cpuid);
+	return NULL;
+}
+
+/* While memory is added or measured, the TDX module does nothing else for a TD. */
+RACE_TEST(populate)
+{
+	struct reader reader = {};
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	pthread_t thread;
+	u64 gpa;
+
+	if (max_vcpus < 2)
+		SKIP(return, "A TD can't have two vCPUs");
+
+	vm = tdx_vm_create();
+	tdx_vm_init(vm);
+	vcpu = tdx_vcpu_add(vm, 0);
+	tdx_mem_add(vm, POPULATED_GPA, SZ_64K);
+	reader.vcpu = __vm_vcpu_add(vm, 1);
+	thread = start_thread(read_cpuid, &reader);
+	for (gpa = POPULATED_GPA; gpa < POPULATED_GPA + SZ_64K; gpa += PAGE_SIZE)
+		tdx_init_mem_region(vcpu, gpa, PAGE_SIZE, KVM_TDX_MEASURE_MEMORY_REGION);
+	WRITE_ONCE(reader.stop, true);
+	join_thread(thread);
+	TH_LOG("CPUID was read %d times", reader.count);
+	tdx_vm_terminate(vm);
+	kvm_vm_free(vm);
 }
 
 int main(int argc, char *argv[])
