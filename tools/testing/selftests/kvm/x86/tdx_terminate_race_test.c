@@ -549,6 +549,54 @@ RACE_TEST(populate)
 	kvm_vm_free(vm);
 }
 
+struct traveler {
+	struct kvm_vcpu *vcpu;
+	bool stop;
+	int count;
+};
+
+/* A vCPU that is loaded on another CPU than before is flushed first. */
+static void *load_on_every_cpu(void *arg)
+{
+	struct traveler *traveler = arg;
+	struct kvm_mp_state state;
+	int nr = sysconf(_SC_NPROCESSORS_ONLN);
+
+	do {
+		pin_self_to_cpu(traveler->count++ % nr);
+		vcpu_ioctl(traveler->vcpu, KVM_GET_MP_STATE, &state);
+	} while (!READ_ONCE(traveler->stop));
+	return NULL;
+}
+
+/* It takes three CPUs, the one that was left is told to flush the vCPU. */
+RACE_TEST(populate_while_migrating)
+{
+	struct traveler traveler = {};
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	pthread_t thread;
+
+	if (max_vcpus < 2)
+		SKIP(return, "A TD can't have two vCPUs");
+
+	vm = tdx_vm_create();
+	tdx_vm_init(vm);
+	vcpu = tdx_vcpu_add(vm, 0);
+	traveler.vcpu = tdx_vcpu_add(vm, 1);
+	tdx_mem_add(vm, POPULATED_GPA, SZ_8M);
+	thread = start_thread(load_on_every_cpu, &traveler);
+	while (READ_ONCE(traveler.count) < 2)
+		cpu_relax();
+	tdx_init_mem_region(vcpu, POPULATED_GPA, SZ_8M, KVM_TDX_MEASURE_MEMORY_REGION);
+	WRITE_ONCE(traveler.stop, true);
+	join_thread(thread);
+	TH_LOG("on another CPU %d times", traveler.count);
+	tdx_vm_finalize(vm);
+	tdx_vm_terminate(vm);
+	kvm_vm_free(vm);
+}
+
 int main(int argc, char *argv[])
 {
 	max_vcpus = tdx_require_terminate().max_vcpus;
