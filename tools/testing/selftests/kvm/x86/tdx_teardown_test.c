@@ -218,10 +218,9 @@ static struct tdx_td *create_premapped_td(struct __test_metadata *_metadata,
 	region.source_addr = (uintptr_t)addr_gpa2hva(td->vm, region.gpa);
 
 	tdx_host_inject_status(TDH_MEM_PAGE_ADD, 1,
-			       TDX_STATUS_OPERAND_BUSY |
-			       TDX_STATUS_OPERAND_ID_TDR);
-	EXPECT_EQ(EBUSY, __tdx_vcpu_ioctl(td->vcpus[0], KVM_TDX_INIT_MEM_REGION,
-					  0, &region, &hw_error));
+			       TDX_STATUS_PAGE_METADATA_INCORRECT);
+	EXPECT_EQ(EIO, __tdx_vcpu_ioctl(td->vcpus[0], KVM_TDX_INIT_MEM_REGION,
+					0, &region, &hw_error));
 	EXPECT_EQ(1, region.nr_pages);
 	return td;
 }

@@ -79,10 +79,9 @@ static void premap(struct __test_metadata *_metadata, FIXTURE_DATA(td) * self)
 {
 	u64 gpa = TD_GPA + TD_INIT_SIZE, nr_pages = 1;
 
-	tdx_host_inject_status(TDH_MEM_PAGE_ADD, 1,
-			       TDX_STATUS_OPERAND_BUSY | TDX_STATUS_OPERAND_ID_TDR);
-	ASSERT_EQ(EBUSY, init_mem_region(self, addr_gpa2hva(self->vm, gpa), gpa,
-					 &nr_pages));
+	tdx_host_inject_status(TDH_MEM_PAGE_ADD, 1, TDX_STATUS_PAGE_METADATA_INCORRECT);
+	ASSERT_EQ(EIO, init_mem_region(self, addr_gpa2hva(self->vm, gpa), gpa,
+				       &nr_pages));
 	ASSERT_EQ(1, nr_pages);
 }
 
