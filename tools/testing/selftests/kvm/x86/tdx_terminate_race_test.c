@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <pthread.h>
+#include <sys/sysinfo.h>
 #include <sys/wait.h>
 
 #include <linux/sizes.h>
@@ -19,7 +20,7 @@
 #define TD_SIZE		SZ_1M
 #define TD_INIT_SIZE	SZ_64K
 #define POPULATED_GPA	SZ_4G
-#define NR_CPUID_ENTRIES	256
+#define NR_CPUID_ENTRIES	256	/* more than there are */
 #define NR_ROUNDS	5
 #define NR_INIT_ROUNDS	100	/* a window of a few instructions */
 #define MAX_ROUNDS	100	/* to see something that takes luck */
@@ -502,22 +503,49 @@ RACE_TEST(cpu_hotplug)
 		tdx_host_script_io();
 }
 
-struct reader {
+struct bystander {
 	struct kvm_vcpu *vcpu;
 	bool stop;
 	int count;
 };
 
+/* Add memory to a TD, page by page, while something is done to another vCPU. */
+static void populate_beside(void *(*fn)(void *), u64 size)
+{
+	struct bystander bystander = {};
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	pthread_t thread;
+	u64 gpa;
+
+	vm = tdx_vm_create();
+	tdx_vm_init(vm);
+	vcpu = tdx_vcpu_add(vm, 0);
+	bystander.vcpu = tdx_vcpu_add(vm, 1);
+	tdx_mem_add(vm, POPULATED_GPA, size);
+	thread = start_thread(fn, &bystander);
+	while (!READ_ONCE(bystander.count))
+		cpu_relax();
+	for (gpa = POPULATED_GPA; gpa < POPULATED_GPA + size; gpa += PAGE_SIZE)
+		tdx_init_mem_region(vcpu, gpa, PAGE_SIZE, KVM_TDX_MEASURE_MEMORY_REGION);
+	WRITE_ONCE(bystander.stop, true);
+	join_thread(thread);
+	printf("# %d times\n", bystander.count);
+	tdx_vm_finalize(vm);
+	tdx_vm_terminate(vm);
+	kvm_vm_free(vm);
+}
+
 static void *read_cpuid(void *arg)
 {
 	struct kvm_cpuid2 *cpuid = allocate_kvm_cpuid2(NR_CPUID_ENTRIES);
-	struct reader *reader = arg;
+	struct bystander *bystander = arg;
 
 	do {
 		cpuid->nent = NR_CPUID_ENTRIES;
-		tdx_vcpu_ioctl(reader->vcpu, KVM_TDX_GET_CPUID, 0, cpuid);
-		reader->count++;
-	} while (!READ_ONCE(reader->stop));
+		tdx_vcpu_ioctl(bystander->vcpu, KVM_TDX_GET_CPUID, 0, cpuid);
+		WRITE_ONCE(bystander->count, bystander->count + 1);
+	} while (!READ_ONCE(bystander->stop));
 	free(cpuid);
 	return NULL;
 }
@@ -525,76 +553,35 @@ static void *read_cpuid(void *arg)
 /* While memory is added or measured, the TDX module does nothing else for a TD. */
 RACE_TEST(populate)
 {
-	struct reader reader = {};
-	struct kvm_vcpu *vcpu;
-	struct kvm_vm *vm;
-	pthread_t thread;
-	u64 gpa;
-
 	if (max_vcpus < 2)
 		SKIP(return, "A TD can't have two vCPUs");
 
-	vm = tdx_vm_create();
-	tdx_vm_init(vm);
-	vcpu = tdx_vcpu_add(vm, 0);
-	tdx_mem_add(vm, POPULATED_GPA, SZ_64K);
-	reader.vcpu = __vm_vcpu_add(vm, 1);
-	thread = start_thread(read_cpuid, &reader);
-	for (gpa = POPULATED_GPA; gpa < POPULATED_GPA + SZ_64K; gpa += PAGE_SIZE)
-		tdx_init_mem_region(vcpu, gpa, PAGE_SIZE, KVM_TDX_MEASURE_MEMORY_REGION);
-	WRITE_ONCE(reader.stop, true);
-	join_thread(thread);
-	TH_LOG("CPUID was read %d times", reader.count);
-	tdx_vm_terminate(vm);
-	kvm_vm_free(vm);
+	populate_beside(read_cpuid, SZ_64K);
 }
-
-struct traveler {
-	struct kvm_vcpu *vcpu;
-	bool stop;
-	int count;
-};
 
 /* A vCPU that is loaded on another CPU than before is flushed first. */
 static void *load_on_every_cpu(void *arg)
 {
-	struct traveler *traveler = arg;
+	struct bystander *bystander = arg;
 	struct kvm_mp_state state;
-	int nr = sysconf(_SC_NPROCESSORS_ONLN);
+	int nr = get_nprocs();
 
 	do {
-		pin_self_to_cpu(traveler->count++ % nr);
-		vcpu_ioctl(traveler->vcpu, KVM_GET_MP_STATE, &state);
-	} while (!READ_ONCE(traveler->stop));
+		pin_self_to_cpu(bystander->count % nr);
+		vcpu_ioctl(bystander->vcpu, KVM_GET_MP_STATE, &state);
+		WRITE_ONCE(bystander->count, bystander->count + 1);
+	} while (!READ_ONCE(bystander->stop));
 	return NULL;
 }
 
-/* It takes three CPUs, the one that was left is told to flush the vCPU. */
 RACE_TEST(populate_while_migrating)
 {
-	struct traveler traveler = {};
-	struct kvm_vcpu *vcpu;
-	struct kvm_vm *vm;
-	pthread_t thread;
-
 	if (max_vcpus < 2)
 		SKIP(return, "A TD can't have two vCPUs");
+	if (get_nprocs() < 3)
+		SKIP(return, "With two CPUs, the one that flushes is the one that populates");
 
-	vm = tdx_vm_create();
-	tdx_vm_init(vm);
-	vcpu = tdx_vcpu_add(vm, 0);
-	traveler.vcpu = tdx_vcpu_add(vm, 1);
-	tdx_mem_add(vm, POPULATED_GPA, SZ_8M);
-	thread = start_thread(load_on_every_cpu, &traveler);
-	while (READ_ONCE(traveler.count) < 2)
-		cpu_relax();
-	tdx_init_mem_region(vcpu, POPULATED_GPA, SZ_8M, KVM_TDX_MEASURE_MEMORY_REGION);
-	WRITE_ONCE(traveler.stop, true);
-	join_thread(thread);
-	TH_LOG("on another CPU %d times", traveler.count);
-	tdx_vm_finalize(vm);
-	tdx_vm_terminate(vm);
-	kvm_vm_free(vm);
+	populate_beside(load_on_every_cpu, SZ_4M);
 }
 
 int main(int argc, char *argv[])
