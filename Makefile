@@ -65,13 +65,10 @@ kasan-kernel: tree
 		env FRAGMENT=tools/testing/tdx-host/boot/kasan.config \
 		scripts/kernel $(BUILD)/linux-6.18 $(BUILD)/kasan-kernel
 
-# Only modules are instrumented: the rest of the kernel would be too slow.
 .PHONY: kcsan-kernel
-kcsan-kernel: export FRAGMENT := tools/testing/tdx-host/boot/kcsan.config
 kcsan-kernel: tree
-	@$(STEP) kcsan-kernel 'the same with KCSAN in KVM' "$(SPACE)" sh -c \
-		'KCSAN_SANITIZE=n scripts/kernel $(BUILD)/linux-6.18 $(BUILD)/kcsan-kernel bzImage && \
-		scripts/kernel $(BUILD)/linux-6.18 $(BUILD)/kcsan-kernel modules headers'
+	@$(STEP) kcsan-kernel 'the same with KCSAN in KVM' "$(SPACE)" \
+		scripts/kcsan-kernel $(BUILD)/linux-6.18 $(BUILD)/kcsan-kernel
 
 SELFTESTS := x86/tdx_teardown_test x86/tdx_terminate_ioctls_test \
 	x86/tdx_terminate_states_test x86/tdx_terminate_race_test \

@@ -278,9 +278,13 @@ static int do_other_process(struct tdx_rng *rng)
 
 static int do_close_memory(struct tdx_rng *rng)
 {
+	int fd;
+
 	if (!tdx_rand_percent(rng, 30))
 		return -EAGAIN;
-	return close(gmem_fd) ? -errno : 0;
+	/* The next file that is opened gets its number. */
+	fd = __atomic_exchange_n(&gmem_fd, -1, __ATOMIC_RELAXED);
+	return close(fd) ? -errno : 0;
 }
 
 static int do_hotplug(struct tdx_rng *rng)

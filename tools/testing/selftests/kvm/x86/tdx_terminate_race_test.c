@@ -20,6 +20,9 @@
 #define TD_SIZE		SZ_1M
 #define TD_INIT_SIZE	SZ_64K
 #define POPULATED_GPA	SZ_4G
+#define POPULATED_SIZE	SZ_4M
+#define PUNCHED_GPA	SZ_1G
+#define PUNCHED_SIZE	SZ_1M
 #define NR_CPUID_ENTRIES	256	/* more than there are */
 #define NR_ROUNDS	5
 #define NR_INIT_ROUNDS	100	/* a window of a few instructions */
@@ -503,49 +506,64 @@ RACE_TEST(cpu_hotplug)
 		tdx_host_script_io();
 }
 
-struct bystander {
-	struct kvm_vcpu *vcpu;
+/* A TD that is being set up, while a thread does something else to it. */
+struct setup {
+	struct kvm_vm *vm;
+	struct kvm_vcpu *vcpus[2];
+	pthread_t thread;
 	bool stop;
 	int count;
 };
 
-/* Add memory to a TD, page by page, while something is done to another vCPU. */
-static void populate_beside(void *(*fn)(void *), u64 size)
+static void setup_begin(struct setup *setup, int nr_vcpus, void *(*fn)(void *))
 {
-	struct bystander bystander = {};
-	struct kvm_vcpu *vcpu;
-	struct kvm_vm *vm;
-	pthread_t thread;
+	int i;
+
+	*setup = (struct setup) { .vm = tdx_vm_create() };
+	tdx_vm_init(setup->vm);
+	for (i = 0; i < nr_vcpus; i++)
+		setup->vcpus[i] = tdx_vcpu_add(setup->vm, i);
+	vm_userspace_mem_region_add(setup->vm, VM_MEM_SRC_ANONYMOUS, PUNCHED_GPA,
+				    TDX_MEMSLOT + 1, PUNCHED_SIZE / PAGE_SIZE,
+				    KVM_MEM_GUEST_MEMFD);
+	vm_mem_set_private(setup->vm, PUNCHED_GPA, PUNCHED_SIZE);
+	tdx_init_mem_region(setup->vcpus[0], PUNCHED_GPA, PUNCHED_SIZE, 0);
+	tdx_mem_add(setup->vm, POPULATED_GPA, POPULATED_SIZE);
+
+	setup->thread = start_thread(fn, setup);
+	while (!READ_ONCE(setup->count))
+		cpu_relax();
+}
+
+static void setup_end(struct setup *setup)
+{
+	WRITE_ONCE(setup->stop, true);
+	join_thread(setup->thread);
+	printf("# %d times\n", setup->count);
+	tdx_vm_finalize(setup->vm);
+	tdx_vm_terminate(setup->vm);
+	kvm_vm_free(setup->vm);
+}
+
+static void populate_page_by_page(struct setup *setup, u64 size)
+{
 	u64 gpa;
 
-	vm = tdx_vm_create();
-	tdx_vm_init(vm);
-	vcpu = tdx_vcpu_add(vm, 0);
-	bystander.vcpu = tdx_vcpu_add(vm, 1);
-	tdx_mem_add(vm, POPULATED_GPA, size);
-	thread = start_thread(fn, &bystander);
-	while (!READ_ONCE(bystander.count))
-		cpu_relax();
 	for (gpa = POPULATED_GPA; gpa < POPULATED_GPA + size; gpa += PAGE_SIZE)
-		tdx_init_mem_region(vcpu, gpa, PAGE_SIZE, KVM_TDX_MEASURE_MEMORY_REGION);
-	WRITE_ONCE(bystander.stop, true);
-	join_thread(thread);
-	printf("# %d times\n", bystander.count);
-	tdx_vm_finalize(vm);
-	tdx_vm_terminate(vm);
-	kvm_vm_free(vm);
+		tdx_init_mem_region(setup->vcpus[0], gpa, PAGE_SIZE,
+				    KVM_TDX_MEASURE_MEMORY_REGION);
 }
 
 static void *read_cpuid(void *arg)
 {
 	struct kvm_cpuid2 *cpuid = allocate_kvm_cpuid2(NR_CPUID_ENTRIES);
-	struct bystander *bystander = arg;
+	struct setup *setup = arg;
 
 	do {
 		cpuid->nent = NR_CPUID_ENTRIES;
-		tdx_vcpu_ioctl(bystander->vcpu, KVM_TDX_GET_CPUID, 0, cpuid);
-		WRITE_ONCE(bystander->count, bystander->count + 1);
-	} while (!READ_ONCE(bystander->stop));
+		tdx_vcpu_ioctl(setup->vcpus[1], KVM_TDX_GET_CPUID, 0, cpuid);
+		WRITE_ONCE(setup->count, setup->count + 1);
+	} while (!READ_ONCE(setup->stop));
 	free(cpuid);
 	return NULL;
 }
@@ -553,35 +571,86 @@ static void *read_cpuid(void *arg)
 /* While memory is added or measured, the TDX module does nothing else for a TD. */
 RACE_TEST(populate)
 {
+	struct setup setup;
+
 	if (max_vcpus < 2)
 		SKIP(return, "A TD can't have two vCPUs");
 
-	populate_beside(read_cpuid, SZ_64K);
+	setup_begin(&setup, 2, read_cpuid);
+	populate_page_by_page(&setup, SZ_64K);
+	setup_end(&setup);
 }
 
 /* A vCPU that is loaded on another CPU than before is flushed first. */
 static void *load_on_every_cpu(void *arg)
 {
-	struct bystander *bystander = arg;
+	struct setup *setup = arg;
 	struct kvm_mp_state state;
 	int nr = get_nprocs();
 
 	do {
-		pin_self_to_cpu(bystander->count % nr);
-		vcpu_ioctl(bystander->vcpu, KVM_GET_MP_STATE, &state);
-		WRITE_ONCE(bystander->count, bystander->count + 1);
-	} while (!READ_ONCE(bystander->stop));
+		pin_self_to_cpu(setup->count % nr);
+		vcpu_ioctl(setup->vcpus[1], KVM_GET_MP_STATE, &state);
+		WRITE_ONCE(setup->count, setup->count + 1);
+	} while (!READ_ONCE(setup->stop));
 	return NULL;
 }
 
 RACE_TEST(populate_while_migrating)
 {
+	struct setup setup;
+
 	if (max_vcpus < 2)
 		SKIP(return, "A TD can't have two vCPUs");
 	if (get_nprocs() < 3)
 		SKIP(return, "With two CPUs, the one that flushes is the one that populates");
 
-	populate_beside(load_on_every_cpu, SZ_4M);
+	setup_begin(&setup, 2, load_on_every_cpu);
+	populate_page_by_page(&setup, POPULATED_SIZE);
+	setup_end(&setup);
+}
+
+/* In a guest_memfd that nobody populates at that time: its own lock doesn't help. */
+static void *punch_page_by_page(void *arg)
+{
+	struct setup *setup = arg;
+	u64 gpa;
+
+	for (gpa = PUNCHED_GPA; gpa < PUNCHED_GPA + PUNCHED_SIZE; gpa += PAGE_SIZE) {
+		vm_guest_mem_punch_hole(setup->vm, gpa, PAGE_SIZE);
+		WRITE_ONCE(setup->count, setup->count + 1);
+		if (READ_ONCE(setup->stop))
+			break;
+	}
+	return NULL;
+}
+
+RACE_TEST(populate_while_punching)
+{
+	struct setup setup;
+
+	setup_begin(&setup, 1, punch_page_by_page);
+	populate_page_by_page(&setup, SZ_256K);
+	setup_end(&setup);
+}
+
+RACE_TEST(init_vcpu_while_punching)
+{
+	struct setup setup;
+	int i, j;
+
+	if (max_vcpus < 2)
+		SKIP(return, "A TD can't have two vCPUs");
+
+	/* Else what KVM does between two SEAMCALLs takes most of the time. */
+	if (self->baseline.model)
+		tdx_host_set_time(1000);
+	for (i = 0; i < 2 * NR_ROUNDS; i++) {
+		setup_begin(&setup, 1, punch_page_by_page);
+		for (j = 1; j < max_vcpus; j++)
+			tdx_vcpu_add(setup.vm, j);
+		setup_end(&setup);
+	}
 }
 
 int main(int argc, char *argv[])
