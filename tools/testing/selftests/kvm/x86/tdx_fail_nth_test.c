@@ -73,7 +73,8 @@ static const struct {
 	{ TDH_MNG_RD,		STICKY,	{ INIT_VCPU } },
 	{ TDH_VP_CREATE,	ALWAYS,	{ INIT_VCPU } },
 	{ TDH_VP_ADDCX,		ALWAYS,	{ INIT_VCPU } },
-	{ TDH_VP_INIT,		ALWAYS,	{ INIT_VCPU } },
+	/* KVM tries again if the TDR is busy. */
+	{ TDH_VP_INIT,		ERROR | STICKY, { INIT_VCPU } },
 	{ TDH_VP_WR,		ALWAYS,	{ WRITE_VCPU } },
 	/* A fault is tried again if the S-EPT is busy. */
 	{ TDH_MEM_SEPT_ADD,	ERROR | STICKY, { LINK_SEPT } },
