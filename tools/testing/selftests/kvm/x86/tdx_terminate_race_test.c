@@ -535,14 +535,24 @@ static void setup_begin(struct setup *setup, int nr_vcpus, void *(*fn)(void *))
 		cpu_relax();
 }
 
-static void setup_end(struct setup *setup)
+static void setup_stop(struct setup *setup)
 {
 	WRITE_ONCE(setup->stop, true);
 	join_thread(setup->thread);
 	printf("# %d times\n", setup->count);
-	tdx_vm_finalize(setup->vm);
+}
+
+static void setup_free(struct setup *setup)
+{
 	tdx_vm_terminate(setup->vm);
 	kvm_vm_free(setup->vm);
+}
+
+static void setup_end(struct setup *setup)
+{
+	setup_stop(setup);
+	tdx_vm_finalize(setup->vm);
+	setup_free(setup);
 }
 
 static void populate_page_by_page(struct setup *setup, u64 size)
@@ -650,6 +660,23 @@ RACE_TEST(init_vcpu_while_punching)
 		for (j = 1; j < max_vcpus; j++)
 			tdx_vcpu_add(setup.vm, j);
 		setup_end(&setup);
+	}
+}
+
+/* From then on, TLBs have to be flushed before a page can be removed. */
+RACE_TEST(finalize_while_punching)
+{
+	struct setup setup;
+	int i;
+
+	if (self->baseline.model)
+		tdx_host_set_time(1000);
+	for (i = 0; i < 4 * NR_ROUNDS; i++) {
+		setup_begin(&setup, 1, punch_page_by_page);
+		tdx_spin(&self->rng, 16);
+		tdx_vm_finalize(setup.vm);
+		setup_stop(&setup);
+		setup_free(&setup);
 	}
 }
 
