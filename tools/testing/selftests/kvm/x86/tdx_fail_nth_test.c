@@ -200,21 +200,20 @@ static u64 read_unknown_pages(void)
 
 /*
  * Pages that the kernel does not know the use of.  Leaked ones are among them, and
- * those that wait for RCU to be freed, for a while.
+ * those that wait for RCU to be freed, until nothing changes for half a second.
  */
 static u64 unknown_pages(void)
 {
-	u64 now = read_unknown_pages(), before;
-	int i;
+	u64 now, before = read_unknown_pages();
+	int i, same = 0;
 
-	for (i = 0; i < 20; i++) {
-		before = now;
+	for (i = 0; i < 50 && same < 5; i++) {
 		usleep(100000);
 		now = read_unknown_pages();
-		if (now == before)
-			break;
+		same = now == before ? same + 1 : 0;
+		before = now;
 	}
-	return now;
+	return before;
 }
 
 FIXTURE(fail_nth) {
