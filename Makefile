@@ -21,7 +21,7 @@ help:
 	@echo 'kasan-kernel  build/kasan-kernel: the same with KASAN'
 	@echo 'host     the emulated TDX host: TDX module model, Bochs with SEAM'
 	@echo 'kunit    the KUnit suite of the virt core, in QEMU'
-	@echo 'mutations  show that the tests notice deliberate defects (5 minutes)'
+	@echo 'mutations  show that the tests notice deliberate defects (hours)'
 	@echo 'clean    remove what has been built, but not the fetched sources'
 	@echo
 	@echo 'LINUX= and BOCHS= give another source tarball or tree, BUILD= another'

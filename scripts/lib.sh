@@ -43,12 +43,13 @@ step()
 	fi
 	printf 'FAILED %5s\n' "$(clock $(($(date +%s) - start)))"
 	{
-		if ((status == 2)); then
+		if ((status == 2)) && tail -n 1 "$log" | grep -qE '^[a-z-]+: ' &&
+		   ! tail -n 1 "$log" | grep -q '^make'; then
 			# A die(): its sentence says it all.
 			tail -n 1 "$log"
 		else
-			echo "The step '$name' ($what) failed with status $status. Its last lines:"
-			tail -n 15 "$log" | sed 's/^/    /'
+			echo "The step '$name' ($what) failed with status $status. Its errors, and last lines:"
+			{ grep -E -m 5 '(error|Error):' "$log"; tail -n 15 "$log"; } | sed 's/^/    /'
 		fi
 		echo "Log: ${log#"$PWD"/}"
 		[[ -z $hint ]] || echo "Try: $hint"

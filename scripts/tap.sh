@@ -26,14 +26,15 @@ attempt()
 	report "$status" "$title"
 }
 
-# cached WHAT KEY COMMAND...: not again while KEY stays the same.
+# cached WHAT KEY COMMAND...: not again while KEY stays the same, unless FRESH is set.
 cached()
 {
 	local title=$1 stamp status=0
 
 	stamp=$results/cache/$(echo "$2" | sha256sum | cut -c1-40)
 	shift 2
-	if [[ ! -f $stamp ]]; then
+	if [[ -n ${FRESH:-} || ! -f $stamp ]]; then
+		rm -f "$stamp"
 		"$@" || status=$?
 		((status)) || { mkdir -p "${stamp%/*}"; touch "$stamp"; }
 	fi

@@ -24,6 +24,8 @@ run_test()
 	count=$((count + 1))
 	printf -v file '%s/%s/%02d-%s' "$tap" "$group" "$count" "$name"
 	mkdir -p "${file%/*}"
+	: >"$file.log"
+	echo unfinished >"$file.status"
 	if ((parallel == 1)); then
 		one_test "$group" "$name" "$file" "$@"
 		return
@@ -82,7 +84,8 @@ host_script()
 }
 
 # host_fail_nth OPTION... [-- ARG...]: each SEAMCALL in the life of a TD fails in turn.
-# KeyIDs that it has cost don't keep the last CPU of a package from going offline.
+# KeyIDs that it has cost don't keep the last CPU of a package from going offline once
+# KVM is unloaded, nor when it is loaded again.
 host_fail_nth()
 {
 	local options=()
@@ -94,7 +97,8 @@ host_fail_nth()
 	# A failure can cost a KeyID.
 	"$host/run" --keyids 200 --expect-announced "${options[@]}" \
 		"$selftests/x86/tdx_fail_nth_test" -- sh -c '/tdx_fail_nth_test "$@" &&
-			modprobe -r kvm_intel && echo 0 >/sys/devices/system/cpu/cpu1/online' \
+			modprobe -r kvm_intel && modprobe kvm_intel tdx=1 &&
+			echo 0 >/sys/devices/system/cpu/cpu1/online' \
 		sh "${@:2}"
 }
 
