@@ -14,8 +14,8 @@ expect "kvm_intel reloads with tdx=1" reload kvm_intel tdx=1
 expect "it runs with TDX" parameter kvm_intel tdx Y
 expect "the TDX module was initialised by that" said 'virt/tdx: module initialized'
 expect "an ordinary VM runs on every CPU" vm_on_every_cpu
-expect "a TD is torn down" selftest tdx_teardown_bench --method terminate --mib 4
+expect "a TD is torn down" /tdx_teardown_bench --method terminate --mib 4
 expect "CPUs go offline and online" cycle_cpus
 expect "kvm_intel reloads again" reload kvm_intel tdx=1
-expect "a TD is torn down after that" selftest tdx_teardown_bench --method close --mib 4
+expect "a TD is torn down after that" /tdx_teardown_bench --method close --mib 4
 finish

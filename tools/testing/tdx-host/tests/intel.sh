@@ -8,6 +8,8 @@
 ktap_print_header
 ktap_print_msg "the TDX module of this host is a software model"
 expect "TDX module is initialised before KVM is loaded" said 'virt/tdx: module initialized'
+# Other tests look for the same words to tell that it isn't so.
+expect "PAMTs were allocated for it" said 'allocated for PAMT'
 expect "kvm is not loaded yet" [ ! -d /sys/module/kvm ]
 expect "CPUs go offline and online while only TDX uses VMX" cycle_cpus
 
@@ -22,6 +24,6 @@ for tdx in 1 0; do
 done
 expect "kvm_intel reloads with tdx=1" modprobe kvm_intel tdx=1
 for test in state_test set_sregs_test pre_fault_memory_test; do
-	expect "$test" selftest $test
+	expect "$test" /$test
 done
 finish

@@ -32,7 +32,7 @@ expect "an ordinary VM runs on every CPU" vm_on_every_cpu
 expect "$kvm reloads" reload $kvm $tdx
 if [ -n "$tdx" ]; then
 	expect "it runs with TDX" parameter $kvm tdx Y
-	expect "a TD is torn down" selftest tdx_teardown_bench --method terminate --mib 4
+	expect "a TD is torn down" /tdx_teardown_bench --method terminate --mib 4
 fi
 expect "an ordinary VM runs on every CPU after that" vm_on_every_cpu
 expect "CPUs go offline and online" cycle_cpus

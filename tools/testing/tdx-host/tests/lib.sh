@@ -51,15 +51,6 @@ said()
 	dmesg | grep -q "$1"
 }
 
-# A KVM selftest that ran and was not skipped.
-selftest()
-{
-	local program=$1
-
-	shift
-	"/$program" "$@"
-}
-
 cycle_cpus()
 {
 	local cpu n

@@ -51,8 +51,8 @@ done
 echo 0 >$cgroup/cgroup.procs
 expect "a TD is running" start_td
 expect "it is charged" current 1
-[ "$(cat $cpus/cpu1/topology/physical_package_id)" = 0 ] ||
-	refuse "the other package goes offline" offline
+expect "CPU 1 is in another package" [ "$(cat $cpus/cpu1/topology/physical_package_id)" = 1 ]
+refuse "that package goes offline" offline
 refuse "a second TD" bench
 expect "the second isn't charged" current 1
 expect "the first is stopped" stop_td

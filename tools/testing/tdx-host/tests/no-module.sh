@@ -10,6 +10,6 @@ expect "the BIOS has enabled TDX" said 'virt/tdx: BIOS enabled'
 expect "kvm_intel loads with tdx=1" modprobe kvm_intel tdx=1
 expect "it runs without TDX" parameter kvm_intel tdx N
 refuse "the TDX module was not initialised" said 'virt/tdx: module initialized'
-expect "an ordinary VM runs" selftest set_sregs_test
+expect "an ordinary VM runs" /set_sregs_test
 expect "kvm_intel unloads" modprobe -r kvm_intel
 finish

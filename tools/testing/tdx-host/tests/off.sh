@@ -11,7 +11,7 @@ refuse "no PAMT was allocated" said 'PAMT'
 expect "the erratum is still known" grep -q tdx_pw_mce /proc/cpuinfo
 expect "kvm_intel loads with tdx=1" modprobe kvm_intel tdx=1
 expect "it runs without TDX" parameter kvm_intel tdx N
-expect "an ordinary VM runs" selftest set_sregs_test
+expect "an ordinary VM runs" /set_sregs_test
 expect "memory is added" add_memory
 expect "memory goes online" online_memory
 expect "a kernel can be loaded in spite of the erratum" kexec load /bzImage /init ''

@@ -34,5 +34,5 @@ refuse "no PAMT was allocated" said 'allocated for PAMT'
 expect "all CPUs are online" online 1 2 3
 expect "kvm_intel reloads once more" reload kvm_intel tdx=1
 expect "it runs with TDX" parameter kvm_intel tdx Y
-expect "a TD is torn down" selftest tdx_teardown_bench --method terminate --mib 4
+expect "a TD is torn down" /tdx_teardown_bench --method terminate --mib 4
 finish

@@ -50,6 +50,9 @@ static void *run_vcpu(void *arg)
 	/* The freezer of suspend interrupts it. */
 	while (ioctl(fd, KVM_RUN, 0) && errno == EINTR)
 		;
+	if (run->exit_reason == KVM_EXIT_MMIO)
+		warnx("%s of %u bytes at 0x%llx", run->mmio.is_write ? "store" : "load",
+		      run->mmio.len, (unsigned long long)run->mmio.phys_addr);
 	errx(1, "KVM_RUN: %s, exit reason %d", strerror(errno), run->exit_reason);
 }
 
