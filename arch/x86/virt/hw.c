@@ -246,7 +246,7 @@ static int x86_svm_disable_cpu(void)
 
 	/*
 	 * Force GIF=1 prior to disabling SVM, e.g. to ensure INIT and NMI
-	 * aren't blocked.  STGI faults if an NMI disabled SVM since EFER was
+	 * aren't blocked.  STGI may fault if an NMI disabled SVM since EFER was
 	 * read.
 	 */
 	r = __stgi();

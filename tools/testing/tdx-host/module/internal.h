@@ -329,8 +329,8 @@ uint64_t tdm_sys_tdmr_init(struct call *c);
 
 /* metadata.c */
 void tdm_metadata_init(struct tdx_module *m);
-bool tdm_cpuid_config_valid(const struct tdx_module *m, struct td *td,
-			    uint64_t *bad);
+uint64_t tdm_cpuid_config_check(const struct tdx_module *m, const struct td *td,
+				uint64_t *bad);
 uint64_t tdm_sys_rd(struct call *c);
 uint64_t tdm_mng_rd(struct call *c);
 uint64_t tdm_vcpu_field_read(const struct vcpu *v, uint64_t field,

@@ -186,7 +186,7 @@ static int cpuid_slot_of(uint32_t leaf, uint32_t subleaf)
 }
 
 /* Domain types ascend from level to level, as do the shifts of the APIC id. */
-static bool topology_valid(const uint32_t levels[][4], unsigned int *bad)
+static bool topology_valid(const uint32_t levels[][4])
 {
 	unsigned int type = 0, shift = 0;
 	bool ended = false;
@@ -195,7 +195,6 @@ static bool topology_valid(const uint32_t levels[][4], unsigned int *bad)
 		unsigned int next_type = levels[i][2] >> 8 & 0xff;
 		unsigned int next_shift = levels[i][0] & 0x1f;
 
-		*bad = i;
 		if (!next_type) {
 			if (levels[i][0] || levels[i][1])
 				return false;
@@ -211,16 +210,16 @@ static bool topology_valid(const uint32_t levels[][4], unsigned int *bad)
 }
 
 /**
- * tdm_cpuid_config_valid() - check the CPUID values of TD_PARAMS
+ * tdm_cpuid_config_check() - check the CPUID values of TD_PARAMS
  * @m: the module
  * @td: its cpuid[] is checked
- * @bad: receives leaf | subleaf << 32 of the first bad one
+ * @bad: receives leaf | subleaf << 32 if the operand is invalid, else 0
+ *
+ * Returns the status of TDH.MNG.INIT.
  */
-bool tdm_cpuid_config_valid(const struct tdx_module *m, struct td *td,
-			    uint64_t *bad)
+uint64_t tdm_cpuid_config_check(const struct tdx_module *m, const struct td *td,
+				uint64_t *bad)
 {
-	unsigned int level;
-
 	for (unsigned int i = 0; i < NUM_CPUID_CONFIG; i++) {
 		const struct cpuid_slot *slot = &cpuid_slots[i];
 		const uint32_t *value = td->cpuid[i];
@@ -229,23 +228,21 @@ bool tdm_cpuid_config_valid(const struct tdx_module *m, struct td *td,
 		*bad = slot->leaf | (uint64_t)slot->subleaf << 32;
 		for (unsigned int j = 0; j < 4; j++)
 			if (value[j] & ~m->cpuid_config[i][j])
-				return false;
+				return TDX_OPERAND_INVALID | OP_CPUID_CONFIG;
 		if (slot->leaf == 1 && value[0]) {
 			native_cpuid(m, 1, 0, native);
 			if (value[0] != (native[0] & m->cpuid_config[i][0]))
-				return false;
+				return TDX_OPERAND_INVALID | OP_CPUID_CONFIG;
 		}
 		/* HLE and RTM come together. */
 		if (slot->leaf == 7 && slot->subleaf == 0 &&
 		    (value[1] >> 4 & 1) != (value[1] >> 11 & 1))
-			return false;
+			return TDX_OPERAND_INVALID | OP_CPUID_CONFIG;
 	}
-	if (!topology_valid((const uint32_t (*)[4])&td->cpuid[CPUID_CONFIG_1F],
-			    &level)) {
-		*bad = 0x1f | (uint64_t)level << 32;
-		return false;
-	}
-	return true;
+	*bad = 0;
+	if (!topology_valid((const uint32_t (*)[4])&td->cpuid[CPUID_CONFIG_1F]))
+		return TDX_CPUID_LEAF_1F_FORMAT_UNRECOGNIZED;
+	return TDX_SUCCESS;
 }
 
 /* CPUID leaves that a TD sees; without subleaves where @nr is 0. */

@@ -178,7 +178,7 @@ static uint64_t apply_params(struct call *c, struct td *td,
 {
 	const struct tdx_module *m = c->m;
 	bool gpaw_52 = p->config_flags & CONFIG_GPAW;
-	uint64_t bad;
+	uint64_t status, bad;
 
 	if (p->attributes & ~m->attributes_fixed0)
 		return TDX_OPERAND_INVALID | OP_ATTRIBUTES;
@@ -207,9 +207,10 @@ static uint64_t apply_params(struct call *c, struct td *td,
 	if (!is_zero(p->reserved2, sizeof(p->reserved2)))
 		return TDX_OPERAND_INVALID | OP_RDX;
 	memcpy(td->cpuid, p->cpuid, sizeof(td->cpuid));
-	if (!tdm_cpuid_config_valid(m, td, &bad)) {
+	status = tdm_cpuid_config_check(m, td, &bad);
+	if (status) {
 		c->r[TDX_RCX] = bad;
-		return TDX_OPERAND_INVALID | OP_CPUID_CONFIG;
+		return status;
 	}
 	if (!is_zero(p->reserved3, sizeof(p->reserved3)))
 		return TDX_OPERAND_INVALID | OP_RDX;

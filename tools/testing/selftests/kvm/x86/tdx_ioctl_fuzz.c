@@ -25,6 +25,7 @@
 #define MAX_CALLS	2000
 #define MAX_THREADS	4
 #define KICK_US		2000	/* KVM_RUN may block */
+#define MILESTONE_CALLS	10000	/* in which TDs come to everything */
 
 struct call {
 	int thread;
@@ -243,6 +244,33 @@ static void fail_sequence(const struct sequence *seq, u64 index,
 	ksft_exit_fail_msg("Sequence %lu: %s\n", index, what);
 }
 
+/* What TDs that live come to, if there are enough of them. */
+static const enum tdh_leaf milestones[] = {
+	TDH_MNG_INIT, TDH_VP_INIT, TDH_MEM_PAGE_ADD, TDH_MR_FINALIZE, TDH_MEM_PAGE_AUG,
+	TDH_VP_ENTER, TDH_MEM_PAGE_REMOVE, TDH_MNG_KEY_FREEID, TDH_PHYMEM_PAGE_RECLAIM,
+};
+
+static u64 nr_successes(enum tdh_leaf leaf)
+{
+	return tdx_host_read(TDX_HOST_SEAMCALL_LEAF + leaf) -
+	       tdx_host_read(TDX_HOST_SEAMCALL_ERRORS + leaf);
+}
+
+/* Calls that all fail early show nothing. */
+static void check_milestones(const u64 *before)
+{
+	u64 reached;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(milestones); i++) {
+		reached = nr_successes(milestones[i]) - before[i];
+		printf("# %s: %lu\n", tdh_leaf_name(milestones[i]), reached);
+		if (!reached && progress->calls >= MILESTONE_CALLS)
+			ksft_exit_fail_msg("No TD got as far as %s\n",
+					   tdh_leaf_name(milestones[i]));
+	}
+}
+
 static void print_usage(const char *name)
 {
 	printf("usage: %s [OPTION...]\n\n"
@@ -317,9 +345,11 @@ static void parse_options(int argc, char *argv[])
 int main(int argc, char *argv[])
 {
 	static struct sequence seq;
+	u64 index, before[ARRAY_SIZE(milestones)];
 	struct tdx_baseline baseline;
 	const char *what;
-	u64 index;
+	bool model;
+	int i;
 
 	parse_options(argc, argv);
 	if (options.print) {
@@ -336,6 +366,9 @@ int main(int argc, char *argv[])
 			MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	TEST_ASSERT(progress != MAP_FAILED, "mmap() failed");
 	tdx_baseline_init(&baseline);
+	model = tdx_host_is_model();
+	for (i = 0; model && i < ARRAY_SIZE(milestones); i++)
+		before[i] = nr_successes(milestones[i]);
 	printf("# seed %lu\n", options.seed);
 
 	for (index = options.first; progress->calls < options.calls; index++) {
@@ -354,6 +387,8 @@ int main(int argc, char *argv[])
 	}
 
 	printf("# %lu calls\n", progress->calls);
+	if (model && !options.replay)
+		check_milestones(before);
 	ksft_test_result_pass("%lu sequences of calls leave nothing behind\n",
 			      index - options.first + !!options.replay);
 	ksft_finished();

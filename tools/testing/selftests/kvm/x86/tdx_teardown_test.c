@@ -931,6 +931,34 @@ TDX_TEST(fault_init_vm)
 	kvm_vm_free(vm);
 }
 
+/* Whatever the TDX module doesn't accept is the fault of who gave it. */
+TDX_TEST(init_vm_invalid_topology)
+{
+	struct kvm_vm *vm = tdx_vm_create();
+	struct kvm_tdx_init_vm *init_vm = tdx_vm_init_params(vm);
+	struct kvm_cpuid_entry2 *entry = init_vm->cpuid.entries;
+	u64 hw_error;
+	int i;
+
+	for (i = 0; i < init_vm->cpuid.nent; i++, entry++) {
+		if (entry->function != 0x1f)
+			continue;
+		/* A level of cores, but none below. */
+		entry->eax = entry->index == 1;
+		entry->ebx = entry->index == 1;
+		entry->ecx = entry->index == 1 ? 0x201 : entry->index;
+		entry->edx = 0;
+	}
+	EXPECT_EQ(EINVAL, __tdx_vm_ioctl(vm, KVM_TDX_INIT_VM, 0, init_vm, &hw_error));
+	EXPECT_NE(0, hw_error);
+	if (self->model)
+		EXPECT_EQ(TDX_STATUS_CPUID_LEAF_1F_FORMAT_UNRECOGNIZED, hw_error);
+	free(init_vm);
+
+	tdx_vm_init(vm);
+	kvm_vm_free(vm);
+}
+
 /* KVM tries again when it destroys the VM, so that nothing is lost. */
 TDX_TEST(fault_before_blocked)
 {
@@ -1066,6 +1094,36 @@ TDX_TEST(fault_private_page_reclaim)
 		     self->before.private_pages);
 }
 
+/* A VM that is bugged, i.e. that nobody has terminated, doesn't accept any ioctl. */
+static void check_bugged(struct tdx_td *td)
+{
+	struct kvm_userspace_memory_region2 slot = { .slot = TDX_MEMSLOT };
+	struct kvm_memory_attributes attributes = {
+		.address = td->gpa,
+		.size = PAGE_SIZE,
+	};
+	struct kvm_irqfd irqfd = { .flags = KVM_IRQFD_FLAG_DEASSIGN };
+	struct kvm_ioeventfd ioeventfd = { .flags = KVM_IOEVENTFD_FLAG_DEASSIGN };
+	const struct {
+		unsigned long cmd;
+		void *arg;
+	} ioctls[] = {
+		{ KVM_SET_USER_MEMORY_REGION2, &slot },
+		{ KVM_SET_MEMORY_ATTRIBUTES, &attributes },
+		{ KVM_IRQFD, &irqfd },
+		{ KVM_IOEVENTFD, &ioeventfd },
+		{ KVM_CHECK_EXTENSION, (void *)(unsigned long)KVM_CAP_MAX_VCPUS },
+	};
+	int i, r;
+
+	for (i = 0; i < ARRAY_SIZE(ioctls); i++) {
+		r = ioctl(td->vm->fd, ioctls[i].cmd, ioctls[i].arg);
+		TEST_ASSERT(r < 0 && errno == EIO, "Ioctl %d of a bugged VM: %s", i,
+			    r < 0 ? strerror(errno) : "success");
+	}
+	TEST_ASSERT_EQ(__tdx_vm_terminate(td->vm, NULL), EIO);
+}
+
 static void lose_page(FIXTURE_DATA(tdx) * self)
 {
 	struct tdx_td *td = create_runnable_td();
@@ -1074,6 +1132,7 @@ static void lose_page(FIXTURE_DATA(tdx) * self)
 			       TDX_STATUS_PAGE_METADATA_INCORRECT |
 			       TDX_STATUS_OPERAND_ID_RCX);
 	vm_guest_mem_punch_hole(td->vm, td->gpa, PAGE_SIZE);
+	check_bugged(td);
 }
 
 /* The same for a TD of which KVM has lost a page, i.e. whose VM is bugged. */

@@ -6,6 +6,8 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <pthread.h>
+#include <sched.h>
+#include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <sys/wait.h>
 
@@ -661,6 +663,60 @@ RACE_TEST(init_vcpu_while_punching)
 			tdx_vcpu_add(setup.vm, j);
 		setup_end(&setup);
 	}
+}
+
+struct migration {
+	pid_t tid;
+	bool stop;
+	int count;
+};
+
+static void *migrate(void *arg)
+{
+	struct migration *migration = arg;
+	cpu_set_t all, one;
+	int nr = get_nprocs(), r;
+
+	r = sched_getaffinity(migration->tid, sizeof(all), &all);
+	do {
+		CPU_ZERO(&one);
+		CPU_SET(migration->count % nr, &one);
+		r = r ?: sched_setaffinity(migration->tid, sizeof(one), &one);
+		WRITE_ONCE(migration->count, migration->count + 1);
+	} while (!READ_ONCE(migration->stop));
+	r = r ?: sched_setaffinity(migration->tid, sizeof(all), &all);
+	TEST_ASSERT(!r, __KVM_SYSCALL_ERROR("sched_setaffinity()", r));
+	return NULL;
+}
+
+/*
+ * Initializing a vCPU associates it with a CPU. With a preemptible kernel, the task
+ * can move to another one at once.
+ */
+RACE_TEST(init_vcpu_while_migrating)
+{
+	struct migration migration = { .tid = syscall(SYS_gettid) };
+	struct kvm_vm *vm;
+	pthread_t thread;
+	int i, j;
+
+	if (get_nprocs() < 2)
+		SKIP(return, "There is no other CPU");
+
+	if (self->baseline.model)
+		tdx_host_set_time(1000);
+	thread = start_thread(migrate, &migration);
+	for (i = 0; i < NR_INIT_ROUNDS; i++) {
+		vm = tdx_vm_create();
+		tdx_vm_init(vm);
+		for (j = 0; j < max_vcpus; j++)
+			tdx_vcpu_add(vm, j);
+		tdx_vm_terminate(vm);
+		kvm_vm_free(vm);
+	}
+	WRITE_ONCE(migration.stop, true);
+	join_thread(thread);
+	TH_LOG("moved %d times", migration.count);
 }
 
 /* From then on, TLBs have to be flushed before a page can be removed. */
