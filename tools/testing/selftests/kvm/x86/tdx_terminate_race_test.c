@@ -667,6 +667,7 @@ RACE_TEST(init_vcpu_while_punching)
 
 struct migration {
 	pid_t tid;
+	bool wanted;
 	bool stop;
 	int count;
 };
@@ -679,6 +680,11 @@ static void *migrate(void *arg)
 
 	r = sched_getaffinity(migration->tid, sizeof(all), &all);
 	do {
+		/* A host that is idle is emulated in no time. */
+		if (!READ_ONCE(migration->wanted)) {
+			usleep(100);
+			continue;
+		}
 		CPU_ZERO(&one);
 		CPU_SET(migration->count % nr, &one);
 		r = r ?: sched_setaffinity(migration->tid, sizeof(one), &one);
@@ -709,8 +715,10 @@ RACE_TEST(init_vcpu_while_migrating)
 	for (i = 0; i < NR_INIT_ROUNDS; i++) {
 		vm = tdx_vm_create();
 		tdx_vm_init(vm);
+		WRITE_ONCE(migration.wanted, true);
 		for (j = 0; j < max_vcpus; j++)
 			tdx_vcpu_add(vm, j);
+		WRITE_ONCE(migration.wanted, false);
 		tdx_vm_terminate(vm);
 		kvm_vm_free(vm);
 	}
