@@ -48,7 +48,7 @@ second_boot()
 	expect "all $present CPUs are online" [ "$(nproc)" = "$present" ]
 	[ "$how" != panic ] || expect "the memory of the first kernel is there" [ -e /proc/vmcore ]
 	expect "$kvm loads" modprobe $kvm $tdx
-	[ -z "$tdx" ] || refuse "the TDX module is initialised again" said 'virt/tdx: module initialized'
+	[ -z "$tdx" ] || refuse "the TDX module isn't initialised again" said 'virt/tdx: module initialized'
 	expect "an ordinary VM runs on every CPU" vm_on_every_cpu
 	expect "CPUs go offline and online" cycle_cpus
 	expect "an ordinary VM runs on every CPU after that" vm_on_every_cpu
