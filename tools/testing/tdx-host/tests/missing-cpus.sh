@@ -6,7 +6,7 @@
 
 reason="virt/tdx: [0-9]* CPUs can't be brought online"
 ! grep -q nosmt /proc/cmdline ||
-	reason='virt/tdx: CPUs [0-9,-]* are offline, .* Boot without nosmt=force to use TDX'
+	reason='virt/tdx: CPUs [0-9,-]* are offline, .* Boot with SMT enabled to use TDX'
 
 all_online()
 {

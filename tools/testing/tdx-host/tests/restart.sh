@@ -49,6 +49,8 @@ second_boot()
 	[ "$how" != panic ] || expect "the memory of the first kernel is there" [ -e /proc/vmcore ]
 	expect "$kvm loads" modprobe $kvm $tdx
 	[ -z "$tdx" ] || refuse "the TDX module isn't initialised again" said 'virt/tdx: module initialized'
+	[ "$how" != panic ] || [ -z "$tdx" ] ||
+		refuse "a crash kernel doesn't try to" said 'virt/tdx: .* failed'
 	expect "an ordinary VM runs on every CPU" vm_on_every_cpu
 	expect "CPUs go offline and online" cycle_cpus
 	expect "an ordinary VM runs on every CPU after that" vm_on_every_cpu
