@@ -6,27 +6,13 @@
  *
  * ticks: print how many ticks have passed since the machine was switched on.
  */
-#include <cpuid.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tdx_host_model.h"
-
-static unsigned long command(unsigned int number, unsigned long arg1,
-			     unsigned long arg2)
-{
-	unsigned long a = TDX_HOST_CPUID_CMD, b = arg1, c = number, d = arg2;
-
-	asm volatile("cpuid" : "+a"(a), "+b"(b), "+c"(c), "+d"(d) : "S"(0ul));
-	if (a) {
-		fprintf(stderr, "ticks: command %u failed (%lu)\n", number, a);
-		exit(1);
-	}
-	return c << 32 | (unsigned int)b;
-}
+#include "host.h"
 
 static unsigned long address_of(const char *symbol)
 {
@@ -48,18 +34,12 @@ static unsigned long address_of(const char *symbol)
 
 int main(int argc, char *argv[])
 {
-	unsigned int a, b, c, d;
 	int i, slots, status;
 	pid_t pid;
 
-	__cpuid(TDX_HOST_CPUID_ID, a, b, c, d);
-	if (b != TDX_HOST_SIG_EBX || c != TDX_HOST_SIG_ECX || d != TDX_HOST_SIG_EDX) {
-		fprintf(stderr, "ticks: this is no emulated TDX host\n");
-		return 4;
-	}
-
+	need_host();
 	if (argc == 1) {
-		printf("%lu\n", command(TDX_HOST_READ, TDX_HOST_TICKS, 0));
+		printf("%lu\n", command(TDX_HOST_READ, TDX_HOST_TICKS, 0, 0));
 		return 0;
 	}
 
@@ -71,8 +51,8 @@ int main(int argc, char *argv[])
 		return 2;
 	}
 	for (i = 0; i < slots; i++)
-		command(TDX_HOST_WATCH, i, address_of(argv[i + 1]));
-	command(TDX_HOST_RESET, 0, 0);
+		command(TDX_HOST_WATCH, i, address_of(argv[i + 1]), 0);
+	command(TDX_HOST_RESET, 0, 0, 0);
 
 	pid = fork();
 	if (!pid) {
@@ -85,7 +65,7 @@ int main(int argc, char *argv[])
 	}
 	for (i = 0; i < slots; i++)
 		printf("%s %lu %lu\n", argv[i + 1],
-		       command(TDX_HOST_READ, TDX_HOST_WATCH_CALLS + i * 4, 0),
-		       command(TDX_HOST_READ, TDX_HOST_WATCH_TICKS + i * 4, 0));
+		       command(TDX_HOST_READ, TDX_HOST_WATCH_CALLS + i * 4, 0, 0),
+		       command(TDX_HOST_READ, TDX_HOST_WATCH_TICKS + i * 4, 0, 0));
 	return 0;
 }
