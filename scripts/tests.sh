@@ -78,7 +78,7 @@ host_script()
 	shift
 	# shellcheck disable=SC2086 # words
 	"$host/run" --no-kvm "$@" "$tests/${command%% *}" "$tests/lib.sh" "$helpers" \
-		"$build"/host-tests/{spin,kexec} "$selftests"/x86/{state_test,set_sregs_test} \
+		"$build"/host-tests/{spin,kexec,fault,fill} "$selftests"/x86/{state_test,set_sregs_test} \
 		"$selftests/x86/tdx_teardown_bench" "$selftests/pre_fault_memory_test" \
 		-- sh /$command
 }
@@ -108,6 +108,22 @@ host_tdmrs()
 	"$host/run" --mem 2048 --append memmap=896M#128M "$@" \
 		"$selftests/x86/tdx_teardown_bench" -- \
 		/tdx_teardown_bench --method terminate --mib 100
+}
+
+# host_init_fault 'LEAF...' OPTION...: tests/init-fault.sh.
+host_init_fault()
+{
+	host_script "init-fault.sh $1" --mem 256 --append tdx_host=defer "${@:2}"
+}
+
+# host_tdmr_fault NTH[:RCX] OPTION...: the same for TDH.SYS.TDMR.INIT with two TDMRs. On
+# one CPU it is done 256 times for the first one before the kworker does the second. The
+# other TDMR is initialised: its PAMT of 1027 pages is reset and reused, as reported.
+host_tdmr_fault()
+{
+	host_script "init-fault.sh SYS.TDMR.INIT:$1" --mem 1280 --cpus 1 \
+		--append 'tdx_host=defer memmap=896M#128M' \
+		--expect-report owned-store=1027 --expect-report owned-load=500-1027 "${@:2}"
 }
 
 # host_off KERNEL OPTION...: tests/off.sh.

@@ -1,0 +1,143 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# init-fault.sh LEAF[:NTH[:RCX]]...: with tdx_host=defer, the NTH SEAMCALL of each LEAF
+# in turn fails while kvm_intel has the TDX module initialised; it must be the one with
+# RCX. LEAF is a name from below. If it leaves no other attempt, it has to be the last.
+
+. /lib.sh
+
+# status_of LEAF: its number, and a status that it can end with.
+status_of()
+{
+	case $1 in
+	SYS.INIT)	echo 33 0xc000050000000000 ;;
+	SYS.LP.INIT)	echo 35 0xc00009200000003b ;;
+	SYS.RD)		echo 34 0xc000050200000000 ;;
+	SYS.CONFIG)	echo 45 0xc000050c00000000 ;;
+	SYS.KEY.CONFIG)	echo 31 0x8000080000000000 ;;
+	SYS.TDMR.INIT)	echo 36 0xc000010000000001 ;;
+	*)		return 1 ;;
+	esac
+}
+
+# counted NAME: what the host has counted since the fault was set.
+counted()
+{
+	fault | sed -n "s/^$1 //p"
+}
+
+# is NAME NUMBER: the host has counted so many.
+is()
+{
+	local got
+
+	got=$(counted "$1")
+	echo "$1: $got, and not $2"
+	[ "$got" = "$2" ]
+}
+
+forget_messages()
+{
+	dmesg -c >/dev/null
+}
+
+# Pages that wait in lists of a CPU are free, too.
+free_kib()
+{
+	usleep 500000
+	echo 3 >/proc/sys/vm/drop_caches
+	echo 1 >/proc/sys/vm/stat_refresh
+	awk '$1 == "nr_free_pages" || $1 == "count:" { n += $2 } END { print 4 * n }' /proc/zoneinfo
+}
+
+# It varies by some 60 KiB. PAMTs have more than 4 MiB.
+memory_is_back()
+{
+	local now
+
+	now=$(free_kib)
+	echo "$now KiB are free, and $free KiB were"
+	[ $((free - now)) -lt 128 ]
+}
+
+# Nearly all that is free, i.e. what was PAMT as well.
+use_memory()
+{
+	fill $(($(free_kib) / 1024 - 16))
+}
+
+# What the failure of $leaf leaves to undo; $pamt: the size of the PAMTs.
+expect_undone()
+{
+	local cpus reset=0
+
+	cpus=$(nproc)
+	pamt=
+	case $leaf in
+	SYS.KEY.CONFIG|SYS.TDMR.INIT)
+		pamt=$(counted pamt_bytes)
+		expect "the TDX module has PAMTs" [ "$pamt" -gt $((4 << 20)) ]
+		! grep -q tdx_pw_mce /proc/cpuinfo || reset=$((pamt / 64))
+		expect "they are reset if this CPU needs that" is movdir64b $reset
+		# When they are handed over, when they are taken back, with VMXOFF.
+		expect "caches are written back three times" is wbinvd $((3 * cpus))
+		;;
+	*)
+		expect "no PAMT is reset" is movdir64b 0
+		;;
+	esac
+}
+
+ktap_print_header
+expect "kvm_intel loads with tdx=0" modprobe kvm_intel tdx=0
+expect "an ordinary VM runs on every CPU" vm_on_every_cpu
+[ "$(nproc)" = 1 ] || expect "CPUs go offline and online" cycle_cpus
+expect "kvm_intel unloads" modprobe -r kvm_intel
+free=$(free_kib)
+for arg; do
+	IFS=: read -r leaf nth rcx <<-EOT
+		$arg
+	EOT
+	status=$(status_of "$leaf") || { echo "init-fault.sh: no leaf $leaf"; exit 2; }
+	ktap_print_msg "$arg"
+	forget_messages
+	# shellcheck disable=SC2086 # two words
+	expect "a fault is set" fault $status "${nth:-1}"
+	expect "kvm_intel loads with tdx=1" modprobe kvm_intel tdx=1
+	expect "the SEAMCALL has failed" is injected 1
+	expect "the kernel log has its status" \
+		said "virt/tdx: SEAMCALL (0x$(printf %016x "${status% *}")) failed: ${status#* }"
+	[ -z "$rcx" ] || expect "and the operand" said "virt/tdx: RCX 0x$(printf %016x "$rcx")"
+	expect "and says that this was it" said 'virt/tdx: module initialization failed'
+	expect "KVM tells, too" said 'tdx: the TDX module can not be used (-5)'
+	refuse "the TDX module was not initialised" said 'virt/tdx: module initialized'
+	expect "kvm_intel runs without TDX" parameter kvm_intel tdx N
+	expect_undone
+	seamcalls=$(counted seamcalls)
+	expect "an ordinary VM runs on every CPU" vm_on_every_cpu
+	[ "$(nproc)" = 1 ] || expect "CPUs go offline and online" cycle_cpus
+	expect "kvm_intel unloads" modprobe -r kvm_intel
+	expect "memory is given back" memory_is_back
+	[ -z "$pamt" ] || expect "it can be used" use_memory
+	expect "nobody has called the TDX module" is seamcalls "$seamcalls"
+done
+
+forget_messages
+expect "kvm_intel reloads with tdx=1" modprobe kvm_intel tdx=1
+case $leaf in
+SYS.LP.INIT|SYS.RD)
+	expect "the TDX module is initialised" said 'virt/tdx: module initialized'
+	expect "kvm_intel runs with TDX" parameter kvm_intel tdx Y
+	expect "a TD is torn down" /tdx_teardown_bench --method terminate --mib 4
+	[ "$(nproc)" = 1 ] || expect "CPUs go offline and online" cycle_cpus
+	expect "a TD is torn down after that" /tdx_teardown_bench --method close --mib 4
+	;;
+*)
+	refuse "the TDX module is not initialised" said 'virt/tdx: module initialized'
+	expect "KVM says so" said 'tdx: the TDX module can not be used (-5)'
+	expect "kvm_intel runs without TDX" parameter kvm_intel tdx N
+	expect "nobody has called the TDX module" is seamcalls "$seamcalls"
+	expect "an ordinary VM runs on every CPU" vm_on_every_cpu
+	;;
+esac
+finish
