@@ -135,7 +135,7 @@ static int x86_vmx_enable_cpu(void)
 
 	r = __vmxon(__pa(__this_cpu_read(root_vmcs)));
 	if (r) {
-		WARN_ONCE(1, "VMXON faulted, MSR_IA32_FEAT_CTL (0x3a) = 0x%llx\n",
+		WARN_ONCE(1, "VMXON failed, MSR_IA32_FEAT_CTL (0x3a) = 0x%llx\n",
 			  rdmsrq_safe(MSR_IA32_FEAT_CTL, &msr) ? 0xdeadbeef : msr);
 
 		cr4_clear_bits(X86_CR4_VMXE);
@@ -299,7 +299,7 @@ static __init void x86_svm_init(void) { }
  * * -EOPNOTSUPP - the machine or this CPU doesn't support @feature.
  * * -EBUSY	- virtualization is enabled, but not by the kernel, or the system is
  *		  going down.
- * * -EFAULT	- VMXON faulted.
+ * * -EFAULT	- VMXON failed.
  */
 int x86_virt_get_ref(int feature)
 {

@@ -9,11 +9,12 @@
 
 /*
  * Instructions that may fault although the kernel did nothing wrong.  All of
- * them return 0, or -EFAULT if the instruction faulted.
+ * them return 0, or -EFAULT if the instruction faulted or failed.
  */
 static inline int __vmxon(u64 root_pa)
 {
 	asm goto("1: vmxon %[root_pa]\n\t"
+		 "jbe %l[fault]\n\t"
 		 _ASM_EXTABLE(1b, %l[fault])
 		 : : [root_pa] "m" (root_pa) : "cc", "memory" : fault);
 	return 0;

@@ -1007,7 +1007,7 @@ static void __init x86_virt_vmxon_faults(struct kunit *test)
 	sim.vmxon_faults = true;
 	KUNIT_EXPECT_EQ(test, -EFAULT, x86_virt_get_ref(X86_FEATURE_VMX));
 	KUNIT_EXPECT_STREQ(test, sim.warning,
-			   "VMXON faulted, MSR_IA32_FEAT_CTL (0x3a) = 0x1\n");
+			   "VMXON failed, MSR_IA32_FEAT_CTL (0x3a) = 0x1\n");
 	expect_steps(test, "pt=0 vmxe=1 vmxon vmxe=0 pt=1", 1);
 	expect_untouched(test, &before);
 	KUNIT_EXPECT_FALSE(test, x86_virt_is_enabled());
@@ -1016,7 +1016,7 @@ static void __init x86_virt_vmxon_faults(struct kunit *test)
 	sim.msrs_fault = true;
 	KUNIT_EXPECT_EQ(test, -EFAULT, x86_virt_get_ref(X86_FEATURE_VMX));
 	KUNIT_EXPECT_STREQ(test, sim.warning,
-			   "VMXON faulted, MSR_IA32_FEAT_CTL (0x3a) = 0xdeadbeef\n");
+			   "VMXON failed, MSR_IA32_FEAT_CTL (0x3a) = 0xdeadbeef\n");
 	expect_steps(test, "pt=0 vmxe=1 vmxon vmxe=0 pt=1", 1);
 	expect_untouched(test, &before);
 

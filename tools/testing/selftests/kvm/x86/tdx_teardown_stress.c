@@ -350,6 +350,9 @@ static const struct action {
 #define NR_ACTIONS	ARRAY_SIZE(actions)
 #define NR_PAIRS	(NR_ACTIONS * (NR_ACTIONS + 1) / 2)
 
+/* The numbers of all pairs, in the order of their turns. */
+static int pairs[NR_PAIRS];
+
 struct actor {
 	const struct action *action;
 	struct tdx_rng rng;
@@ -547,16 +550,33 @@ static void watch_round(u64 round, pid_t pid, const struct action *const *chosen
 		fail_round(round, chosen, nr, "the process failed");
 }
 
-/* The pairs in order: (0,0), (0,1), ..., (1,1), ... */
+/* A few rounds are to see all sorts of pairs. */
+static void shuffle_pairs(void)
+{
+	struct tdx_rng rng = tdx_rng_init(options.seed, UINT64_MAX);
+	int i, j;
+
+	for (i = 0; i < NR_PAIRS; i++) {
+		j = tdx_rand_below(&rng, i + 1);
+		pairs[i] = pairs[j];
+		pairs[j] = i;
+	}
+}
+
+/* Number 0 is the pair (0,0), then come (0,1), ..., (1,1), ... */
 static void choose_pair(u64 round, int pair[2])
 {
-	u64 n = round % NR_PAIRS;
-	int i = 0;
+	int n = pairs[round % NR_PAIRS], i = 0;
 
+	if (options.pair[0] >= 0) {
+		pair[0] = options.pair[0];
+		pair[1] = options.pair[1] >= 0 ? options.pair[1] : round % NR_ACTIONS;
+		return;
+	}
 	while (n >= NR_ACTIONS - i)
 		n -= NR_ACTIONS - i++;
-	pair[0] = options.pair[0] >= 0 ? options.pair[0] : i;
-	pair[1] = options.pair[1] >= 0 ? options.pair[1] : i + n;
+	pair[0] = i;
+	pair[1] = i + n;
 }
 
 static enum td_state choose_state(struct tdx_rng *rng, unsigned int states)
@@ -730,6 +750,7 @@ int main(int argc, char *argv[])
 
 	ksft_set_plan(1);
 	printf("# seed %lu\n", options.seed);
+	shuffle_pairs();
 	model = tdx_host_is_model();
 	hotplug_cpu = tdx_hotplug_cpu();
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,

@@ -532,6 +532,60 @@ TDX_TEST(terminate_twice)
 	tdx_td_free(td);
 }
 
+/* A VM that is dead, but that nobody has terminated, doesn't accept any ioctl. */
+static void check_dead(struct tdx_td *td)
+{
+	struct kvm_userspace_memory_region2 slot = { .slot = TDX_MEMSLOT };
+	struct kvm_memory_attributes attributes = {
+		.address = td->gpa,
+		.size = PAGE_SIZE,
+	};
+	struct kvm_irqfd irqfd = { .flags = KVM_IRQFD_FLAG_DEASSIGN };
+	struct kvm_ioeventfd ioeventfd = { .flags = KVM_IOEVENTFD_FLAG_DEASSIGN };
+	const struct {
+		unsigned long cmd;
+		void *arg;
+	} ioctls[] = {
+		{ KVM_SET_USER_MEMORY_REGION2, &slot },
+		{ KVM_SET_MEMORY_ATTRIBUTES, &attributes },
+		{ KVM_IRQFD, &irqfd },
+		{ KVM_IOEVENTFD, &ioeventfd },
+		{ KVM_CHECK_EXTENSION, (void *)(unsigned long)KVM_CAP_MAX_VCPUS },
+	};
+	int i, r;
+
+	for (i = 0; i < ARRAY_SIZE(ioctls); i++) {
+		r = ioctl(td->vm->fd, ioctls[i].cmd, ioctls[i].arg);
+		TEST_ASSERT(r < 0 && errno == EIO, "Ioctl %d of a dead VM: %s", i,
+			    r < 0 ? strerror(errno) : "success");
+	}
+	TEST_ASSERT_EQ(__tdx_vm_terminate(td->vm, NULL), EIO);
+}
+
+/* KVM gives up a VM whose guest accesses private memory before accepting it. */
+TDX_TEST(terminate_dead)
+{
+	struct tdx_td *td;
+
+	if (skip_unless(_metadata, self, TERMINATE | MODEL))
+		return;
+
+	td = create_runnable_td();
+	enter_vcpus(self, td);
+
+	tdx_host_script_unaccepted(td->gpa);
+	EXPECT_EQ(-1, __vcpu_run(td->vcpus[0]));
+	EXPECT_EQ(EIO, errno);
+	tdx_host_script_io();
+
+	EXPECT_EQ(-1, __vcpu_run(td->vcpus[0]));
+	EXPECT_EQ(EIO, errno);
+	check_dead(td);
+	EXPECT_EQ(1, tdx_gauges_read().keyids_in_use - self->before.keyids_in_use);
+
+	tdx_td_free(td);
+}
+
 TDX_TEST(punch_after_terminate)
 {
 	struct tdx_td *td;
@@ -1094,36 +1148,6 @@ TDX_TEST(fault_private_page_reclaim)
 		     self->before.private_pages);
 }
 
-/* A VM that is bugged, i.e. that nobody has terminated, doesn't accept any ioctl. */
-static void check_bugged(struct tdx_td *td)
-{
-	struct kvm_userspace_memory_region2 slot = { .slot = TDX_MEMSLOT };
-	struct kvm_memory_attributes attributes = {
-		.address = td->gpa,
-		.size = PAGE_SIZE,
-	};
-	struct kvm_irqfd irqfd = { .flags = KVM_IRQFD_FLAG_DEASSIGN };
-	struct kvm_ioeventfd ioeventfd = { .flags = KVM_IOEVENTFD_FLAG_DEASSIGN };
-	const struct {
-		unsigned long cmd;
-		void *arg;
-	} ioctls[] = {
-		{ KVM_SET_USER_MEMORY_REGION2, &slot },
-		{ KVM_SET_MEMORY_ATTRIBUTES, &attributes },
-		{ KVM_IRQFD, &irqfd },
-		{ KVM_IOEVENTFD, &ioeventfd },
-		{ KVM_CHECK_EXTENSION, (void *)(unsigned long)KVM_CAP_MAX_VCPUS },
-	};
-	int i, r;
-
-	for (i = 0; i < ARRAY_SIZE(ioctls); i++) {
-		r = ioctl(td->vm->fd, ioctls[i].cmd, ioctls[i].arg);
-		TEST_ASSERT(r < 0 && errno == EIO, "Ioctl %d of a bugged VM: %s", i,
-			    r < 0 ? strerror(errno) : "success");
-	}
-	TEST_ASSERT_EQ(__tdx_vm_terminate(td->vm, NULL), EIO);
-}
-
 static void lose_page(FIXTURE_DATA(tdx) * self)
 {
 	struct tdx_td *td = create_runnable_td();
@@ -1132,7 +1156,7 @@ static void lose_page(FIXTURE_DATA(tdx) * self)
 			       TDX_STATUS_PAGE_METADATA_INCORRECT |
 			       TDX_STATUS_OPERAND_ID_RCX);
 	vm_guest_mem_punch_hole(td->vm, td->gpa, PAGE_SIZE);
-	check_bugged(td);
+	check_dead(td);
 }
 
 /* The same for a TD of which KVM has lost a page, i.e. whose VM is bugged. */

@@ -27,7 +27,7 @@
 #define PUNCHED_SIZE	SZ_1M
 #define NR_CPUID_ENTRIES	256	/* more than there are */
 #define NR_ROUNDS	5
-#define NR_INIT_ROUNDS	100	/* a window of a few instructions */
+#define NR_TIGHT_ROUNDS	100	/* a window of a few instructions */
 #define MAX_ROUNDS	100	/* to see something that takes luck */
 #define MAX_BUSY	1000000	/* whoever is told to try again gets through some time */
 #define NR_PARALLEL	16
@@ -230,7 +230,7 @@ RACE_TEST(vcpu_initialization)
 	pthread_t thread;
 	int i, dead = 0;
 
-	for (i = 0; i < NR_INIT_ROUNDS; i++) {
+	for (i = 0; i < NR_TIGHT_ROUNDS; i++) {
 		vm = tdx_vm_create();
 		tdx_vm_init(vm);
 		initializer.vcpu = __vm_vcpu_add(vm, 0);
@@ -255,6 +255,49 @@ RACE_TEST(vcpu_initialization)
 		EXPECT_LT(0, dead);
 		EXPECT_LT(dead, i);
 	}
+}
+
+struct user {
+	struct kvm_vcpu *vcpu;
+	int attempts;
+	int error;
+};
+
+/* Fail early with the mutex held, to be on the way to it as often as possible. */
+static void *fail_vcpu_ioctls(void *arg)
+{
+	struct user *user = arg;
+
+	do {
+		TEST_ASSERT_EQ(ioctl(user->vcpu->fd, KVM_MEMORY_ENCRYPT_OP, NULL), -1);
+		user->error = errno;
+		WRITE_ONCE(user->attempts, user->attempts + 1);
+	} while (user->error == EFAULT);
+	return NULL;
+}
+
+/* Nobody gets as far as to be told that the TD has no HKID, which is EINVAL. */
+RACE_TEST(vcpu_ioctls)
+{
+	struct user user;
+	struct kvm_vm *vm;
+	pthread_t thread;
+	int i, busy = 0;
+
+	for (i = 0; i < NR_TIGHT_ROUNDS; i++) {
+		vm = tdx_vm_create();
+		tdx_vm_init(vm);
+		user = (struct user) { .vcpu = __vm_vcpu_add(vm, 0) };
+		thread = start_thread(fail_vcpu_ioctls, &user);
+		while (READ_ONCE(user.attempts) < 2)
+			cpu_relax();
+		tdx_spin(&self->rng, 10);
+		busy += !!terminate_retrying(vm);
+		join_thread(thread);
+		EXPECT_EQ(EIO, user.error);
+		kvm_vm_free(vm);
+	}
+	TH_LOG("busy in %d of %d rounds", busy, i);
 }
 
 struct puncher {
@@ -328,6 +371,92 @@ RACE_TEST(punch_and_close)
 		memslot2region(td->vm, TDX_MEMSLOT)->region.guest_memfd = -1;
 		tdx_td_free(td);
 	}
+}
+
+/* TDs that are terminated one after the other, and a hole in the second one. */
+struct queue {
+	struct tdx_td *td;
+	pthread_t second;
+	u64 flushed;		/* TDs whose vCPUs had been flushed before */
+	u64 released;		/* KeyIDs that had been */
+	bool queued;
+	bool overlapped;
+};
+
+static u64 calls_of(enum tdh_leaf leaf)
+{
+	return tdx_host_read(TDX_HOST_SEAMCALL_LEAF + leaf);
+}
+
+static void *terminate_second(void *arg)
+{
+	struct queue *queue = arg;
+
+	while (calls_of(TDH_MNG_VPFLUSHDONE) == queue->flushed)
+		sched_yield();
+	WRITE_ONCE(queue->queued, true);
+	terminate_retrying(queue->td->vm);
+	return NULL;
+}
+
+/*
+ * The second one has to wait, and is to go on where the first one was: whoever
+ * punches may be interrupted between two pages, but not within one.
+ */
+static void *punch_second(void *arg)
+{
+	struct queue *queue = arg;
+	bool early;
+
+	while (!READ_ONCE(queue->queued))
+		usleep(100);
+	pin_task_to_cpu(queue->second, 0);
+	early = calls_of(TDH_MNG_KEY_FREEID) == queue->released;
+	punch(td_guest_memfd(queue->td), 0, TD_SIZE);
+	queue->overlapped = early && calls_of(TDH_MNG_KEY_FREEID) != queue->released;
+	return NULL;
+}
+
+/*
+ * A TD whose turn it is once the caches of another one are written back: a hole
+ * that is being punched then had not been begun when it began to wait.
+ */
+RACE_TEST(punch_while_queued)
+{
+	int i, other = get_nprocs() - 1, overlapped = 0;
+	struct kvm_vm *first;
+	struct queue queue;
+	pthread_t puncher;
+
+	if (!self->baseline.model)
+		SKIP(return, "Needs an emulated TDX host");
+	if (other < nr_cpu_packages())
+		SKIP(return, "All CPUs write back caches");
+
+	tdx_host_set_time(1000);
+	for (i = 0; i < NR_ROUNDS; i++) {
+		/* CPU 0 won't answer, so have the vCPU on the other one. */
+		pin_self_to_cpu(other);
+		first = tdx_vm_create();
+		tdx_vm_init(first);
+		queue = (struct queue) {
+			.td = create_td(1, TD_SIZE),
+			.flushed = calls_of(TDH_MNG_VPFLUSHDONE),
+			.released = calls_of(TDH_MNG_KEY_FREEID),
+		};
+		queue.second = start_thread(terminate_second, &queue);
+		puncher = start_thread(punch_second, &queue);
+
+		pin_self_to_cpu(0);
+		tdx_vm_terminate(first);
+		join_thread(queue.second);
+		join_thread(puncher);
+		overlapped += queue.overlapped;
+		kvm_vm_free(first);
+		tdx_td_free(queue.td);
+	}
+	TH_LOG("a hole overlapped in %d of %d rounds", overlapped, i);
+	EXPECT_LT(0, overlapped);
 }
 
 /*
@@ -712,7 +841,7 @@ RACE_TEST(init_vcpu_while_migrating)
 	if (self->baseline.model)
 		tdx_host_set_time(1000);
 	thread = start_thread(migrate, &migration);
-	for (i = 0; i < NR_INIT_ROUNDS; i++) {
+	for (i = 0; i < NR_TIGHT_ROUNDS; i++) {
 		vm = tdx_vm_create();
 		tdx_vm_init(vm);
 		WRITE_ONCE(migration.wanted, true);

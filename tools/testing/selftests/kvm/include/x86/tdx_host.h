@@ -155,12 +155,14 @@ void tdx_host_set_time(u64 percent);
 
 /*
  * TDH.VP.ENTER runs no guest code on the model, it follows a script: leave at
- * once by a TDVMCALL that makes KVM_RUN return KVM_EXIT_IO, or stay until an
- * interrupt comes for the CPU.
+ * once by a TDVMCALL that makes KVM_RUN return KVM_EXIT_IO, leave at once as if
+ * the guest had accessed a private page at @gpa before accepting it, or stay until
+ * an interrupt comes for the CPU.
  */
 #define TDX_SCRIPT_IO_PORT	0x80
 
 void tdx_host_script_io(void);
+void tdx_host_script_unaccepted(u64 gpa);
 void tdx_host_script_stay(void);
 
 /*

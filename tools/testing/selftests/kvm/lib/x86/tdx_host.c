@@ -10,6 +10,9 @@
 
 #define TDX_DESTROY_TIMEOUT	10	/* seconds */
 
+#define TDX_EXIT_REASON_EPT_VIOLATION	48
+#define TDX_EXT_EXIT_QUAL_PENDING	6
+
 /* TDVMCALL as TDH.VP.ENTER returns it, and the I/O instruction it asks for. */
 #define TDX_EXIT_REASON_TDCALL	77
 #define TDVMCALL_GPR_MASK	0xfc00
@@ -275,12 +278,27 @@ void tdx_host_script_stay(void)
 	tdx_host_script(TDX_HOST_SCRIPT_STAY);
 }
 
+struct script_gpr {
+	u64 gpr;			/* in encoding order */
+	u64 value;
+};
+
+static void tdx_host_script_exit(const struct script_gpr *gprs, int nr)
+{
+	int i, r;
+
+	for (i = 0; i < nr; i++) {
+		r = tdx_host_command(TDX_HOST_SCRIPT_GPR, gprs[i].gpr,
+				     gprs[i].value, 0, NULL);
+		TEST_ASSERT(!r, "Setting GPR %lu of the script: %s",
+			    gprs[i].gpr, strerror(r));
+	}
+	tdx_host_script(TDX_HOST_SCRIPT_EXIT);
+}
+
 void tdx_host_script_io(void)
 {
-	static const struct {
-		u64 gpr;
-		u64 value;
-	} outb[] = {
+	static const struct script_gpr outb[] = {
 		{ 0, TDX_EXIT_REASON_TDCALL },
 		{ 1, TDVMCALL_GPR_MASK },
 		{ 2, 0 },
@@ -293,15 +311,21 @@ void tdx_host_script_io(void)
 		{ 14, TDX_SCRIPT_IO_PORT },
 		{ 15, 0 },			/* data */
 	};
-	int i, r;
 
-	for (i = 0; i < ARRAY_SIZE(outb); i++) {
-		r = tdx_host_command(TDX_HOST_SCRIPT_GPR, outb[i].gpr,
-				     outb[i].value, 0, NULL);
-		TEST_ASSERT(!r, "Setting GPR %lu of the script: %s",
-			    outb[i].gpr, strerror(r));
-	}
-	tdx_host_script(TDX_HOST_SCRIPT_EXIT);
+	tdx_host_script_exit(outb, ARRAY_SIZE(outb));
+}
+
+void tdx_host_script_unaccepted(u64 gpa)
+{
+	const struct script_gpr violation[] = {
+		{ 0, TDX_EXIT_REASON_EPT_VIOLATION },
+		{ 1, 0 },			/* exit qualification */
+		{ 2, TDX_EXT_EXIT_QUAL_PENDING },
+		{ 8, gpa },
+		{ 9, 0 },
+	};
+
+	tdx_host_script_exit(violation, ARRAY_SIZE(violation));
 }
 
 /* Returns 0 if the symbol is unknown or its address is hidden. */
