@@ -96,6 +96,8 @@ static bool check_locks(struct check *k)
 		REQUIRE(k, lock_is_held(m, &m->packages[i].ket_lock));
 		REQUIRE(k, lock_is_held(m, &m->packages[i].wb_lock));
 	}
+	for (unsigned int i = 0; i < m->nr_tdmrs; i++)
+		REQUIRE(k, lock_is_held(m, &m->tdmrs[i].lock));
 	return true;
 }
 
@@ -170,6 +172,7 @@ static bool check_sept(struct check *k, const struct td *td,
 		enum sept_state state = sept_state(entry);
 		struct page_ref ref;
 
+		REQUIRE(k, lock_is_held(k->m, &table->lock[i]));
 		if (state == SEPT_FREE) {
 			REQUIRE(k, entry == 0);
 			continue;

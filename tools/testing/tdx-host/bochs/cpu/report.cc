@@ -23,6 +23,7 @@ static const char *kind_name[BX_REPORT_KINDS] = {
   "owned-load",
   "owned-store",
   "poison-load",
+  "model-invariant",
 };
 
 bx_report_c::bx_report_c() : nr_leaving(0)
@@ -288,6 +289,15 @@ void bx_report_c::poison_consumed(BX_CPU_C *cpu, bx_phy_address line)
 {
   report(cpu, BX_REPORT_POISON_LOAD, "load from the poisoned line at 0x" FMT_PHY_ADDRX "%s",
          line, callers(cpu));
+}
+
+/////////////////////////////////////////////////////////////////////////
+// Others
+/////////////////////////////////////////////////////////////////////////
+
+void bx_report_c::model_invariant(BX_CPU_C *cpu, const char *why)
+{
+  report(cpu, BX_REPORT_MODEL_INVARIANT, "%s", why);
 }
 
 void bx_report_c::svme_cleared(BX_CPU_C *cpu)

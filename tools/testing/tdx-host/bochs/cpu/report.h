@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
 // Reports what an OS that shares VMX, SVM or a TDX module with others never
-// does: each is an error of the OS, though it seldom shows before long.  Every
-// report is a line in the log that starts with its kind; tdx_host_model.h says
-// what the kinds mean.
+// does: each is an error of the OS, though it seldom shows before long.  But one
+// kind, model-invariant, is an error of the model of the module.  Every report is
+// a line in the log that starts with its kind; tdx_host_model.h says what the
+// kinds mean.
 //
 // Not reported, as they do no harm:
 // - VM_HSAVE_PA that is not 0 when EFER.SVME is cleared.  The CPU writes to the
@@ -30,6 +31,7 @@ enum bx_report_kind {
   BX_REPORT_OWNED_LOAD,
   BX_REPORT_OWNED_STORE,
   BX_REPORT_POISON_LOAD,
+  BX_REPORT_MODEL_INVARIANT,
   BX_REPORT_KINDS
 };
 
@@ -65,6 +67,9 @@ public:
   void owned_access(BX_CPU_C *cpu, bool write, const char *what, bx_phy_address addr,
                     unsigned len, const tdx_owner &owner);
   void poison_consumed(BX_CPU_C *cpu, bx_phy_address line);
+
+  // The OS has asked whether the model is consistent, and it is not.
+  void model_invariant(BX_CPU_C *cpu, const char *why);
 
   // Of all CPUs, by whatever means.  They still are in the state before it.
   void platform_reset(void);

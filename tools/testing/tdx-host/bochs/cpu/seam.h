@@ -38,11 +38,12 @@ private:
   tdx_outcome account(BX_CPU_C *cpu, const tdx_cpu &c, tdx_outcome outcome);
   static void stall_timer_handler(void *) {}
 
-  unsigned command(Bit32u cmd, Bit64u rbx, Bit64u rdx, Bit64u rsi, Bit64u *result);
+  unsigned command(BX_CPU_C *cpu, Bit32u cmd, Bit64u rbx, Bit64u rdx, Bit64u rsi, Bit64u *result);
   bool read_counter(Bit64u index, Bit64u *value) const;
   unsigned set_fault(Bit64u rbx, Bit64u rdx, Bit64u rsi);
   unsigned read_fault(Bit64u slot, Bit64u part, Bit64u *result) const;
   unsigned scenario(Bit64u rbx, Bit64u rdx);
+  bool check(BX_CPU_C *cpu) const;
   void reset_counters(void);
 
   bool enabled;

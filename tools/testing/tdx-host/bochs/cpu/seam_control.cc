@@ -180,7 +180,18 @@ unsigned bx_seam_c::scenario(Bit64u rbx, Bit64u rdx)
   return CONTROL_OK;
 }
 
-unsigned bx_seam_c::command(Bit32u cmd, Bit64u rbx, Bit64u rdx, Bit64u rsi, Bit64u *result)
+// All CPUs are between two instructions, and no SEAMCALL is halfway through.
+bool bx_seam_c::check(BX_CPU_C *cpu) const
+{
+  char why[200];
+  bool good = tdx_check_invariants(module, why, sizeof(why));
+
+  if (! good) bx_report.model_invariant(cpu, why);
+  return good;
+}
+
+unsigned bx_seam_c::command(BX_CPU_C *cpu, Bit32u cmd, Bit64u rbx, Bit64u rdx, Bit64u rsi,
+                            Bit64u *result)
 {
   switch(cmd) {
   case TDX_HOST_READ:
@@ -252,6 +263,11 @@ unsigned bx_seam_c::command(Bit32u cmd, Bit64u rbx, Bit64u rdx, Bit64u rsi, Bit6
     return CONTROL_OK;
   }
 
+  case TDX_HOST_CHECK:
+    if (! module) return CONTROL_ENODEV;
+    *result = check(cpu);
+    return CONTROL_OK;
+
   default:
     return CONTROL_EINVAL;
   }
@@ -274,7 +290,7 @@ bool bx_seam_c::cpuid(BX_CPU_C *cpu)
 
   case TDX_HOST_CPUID_CMD:
     gpr[BX_64BIT_REG_RAX].rrx =
-      command(gpr[BX_64BIT_REG_RCX].dword.erx, gpr[BX_64BIT_REG_RBX].rrx,
+      command(cpu, gpr[BX_64BIT_REG_RCX].dword.erx, gpr[BX_64BIT_REG_RBX].rrx,
               gpr[BX_64BIT_REG_RDX].rrx, gpr[BX_64BIT_REG_RSI].rrx, &result);
     gpr[BX_64BIT_REG_RBX].rrx = GET32L(result);
     gpr[BX_64BIT_REG_RCX].rrx = GET32H(result);

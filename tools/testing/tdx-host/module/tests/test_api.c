@@ -110,6 +110,8 @@ static void oracle(void **state)
 	SEEN(t->page->lock.excl = true, t->page->lock.excl = false);
 	SEEN(t->sept_lock.excl = true, t->sept_lock.excl = false);
 	SEEN(t->epoch_lock.shared = 1, t->epoch_lock.shared = 0);
+	SEEN(t->root.lock[5].shared = 1, t->root.lock[5].shared = 0);
+	SEEN(r->m->tdmrs[0].lock.excl = true, r->m->tdmrs[0].lock.excl = false);
 	SEEN(r->m->kot_lock.excl = true, r->m->kot_lock.excl = false);
 	SEEN(r->m->lock.shared = 1, r->m->lock.shared = 0);
 	SEEN(r->m->lps[1].nr_held = MAX_HELD + 1, r->m->lps[1].nr_held = 0);

@@ -74,9 +74,14 @@ enum {
 	 * now on: a line with the tick for each entry and for each return.
 	 */
 	TDX_HOST_TRACE			= 18,
+	/*
+	 * Recount the state of the model.  The result is 1 if it is consistent;
+	 * else it is 0, and the host reports what is not.
+	 */
+	TDX_HOST_CHECK			= 19,
 };
 
-#define TDX_HOST_MAX_COMMAND		TDX_HOST_TRACE
+#define TDX_HOST_MAX_COMMAND		TDX_HOST_CHECK
 
 /* Arguments of TDX_HOST_SCRIPT. */
 enum {
@@ -238,7 +243,13 @@ enum {
 	 */
 	TDX_HOST_REPORT_POISON_LOAD		= 10,
 
-	TDX_HOST_REPORT_KINDS			= 11,
+	/*
+	 * model-invariant: no error of the kernel, but of the model, which
+	 * TDX_HOST_CHECK has found.
+	 */
+	TDX_HOST_REPORT_MODEL_INVARIANT		= 11,
+
+	TDX_HOST_REPORT_KINDS			= 12,
 };
 
 #define TDX_HOST_MAX_WATCHES		16
