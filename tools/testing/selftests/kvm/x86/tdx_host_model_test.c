@@ -51,6 +51,7 @@ FIXTURE_TEARDOWN(host)
 	EXPECT_EQ(self->before.keyids_in_use, after.keyids_in_use);
 	EXPECT_EQ(0, tdx_host_read(TDX_HOST_OWNED_LOADS));
 	EXPECT_EQ(0, tdx_host_read(TDX_HOST_OWNED_STORES));
+	EXPECT_TRUE(tdx_host_check());
 }
 
 #define HOST_TEST(name) TEST_F_TIMEOUT(host, name, TEST_TIMEOUT)
@@ -297,6 +298,37 @@ HOST_TEST(time_contention)
 	vcpu_run(td->vcpus[0]);
 	TEST_ASSERT_KVM_EXIT_REASON(td->vcpus[0], KVM_EXIT_IO);
 	tdx_td_free(td);
+}
+
+/* The locks of a vCPU that is in the TD, or of a SEAMCALL, are no contradiction. */
+HOST_TEST(check)
+{
+	struct tdx_vcpu_thread thread;
+	struct tdx_td *td;
+	int i;
+
+	EXPECT_TRUE(tdx_host_check());
+	td = create_runnable_td();
+	EXPECT_TRUE(tdx_host_check());
+
+	tdx_host_script_stay();
+	tdx_vcpu_thread_start(&thread, td->vcpus[0]);
+	EXPECT_TRUE(tdx_host_check());
+	EXPECT_EQ(EINTR, tdx_vcpu_thread_stop(&thread));
+	tdx_host_script_io();
+
+	/* All the time in TDH.VP.ENTER, if there is another CPU. */
+	tdx_host_set_time(1000);
+	tdx_vcpu_thread_start(&thread, td->vcpus[0]);
+	for (i = 0; i < 100; i++)
+		EXPECT_TRUE(tdx_host_check());
+	tdx_host_set_time(0);
+	EXPECT_EQ(EINTR, tdx_vcpu_thread_stop(&thread));
+
+	tdx_vm_terminate(td->vm);
+	EXPECT_TRUE(tdx_host_check());
+	tdx_td_free(td);
+	EXPECT_EQ(0, tdx_host_read(TDX_HOST_REPORTS + TDX_HOST_REPORT_MODEL_INVARIANT));
 }
 
 int main(int argc, char *argv[])

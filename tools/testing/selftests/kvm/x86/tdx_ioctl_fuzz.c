@@ -26,6 +26,7 @@
 #define MAX_THREADS	4
 #define KICK_US		2000	/* KVM_RUN may block */
 #define MILESTONE_CALLS	10000	/* in which TDs come to everything */
+#define CHECK_CALLS	10	/* the model is checked after every tenth */
 
 struct call {
 	int thread;
@@ -55,6 +56,8 @@ static struct options {
 	.threads = 1,
 	.timeout = 60,
 };
+
+static bool model;
 
 /* How far the process that plays a sequence has come. */
 static struct progress {
@@ -152,6 +155,9 @@ static void *play_thread(void *arg)
 		WRITE_ONCE(progress->at[player->thread], i);
 		call->op->fn(call->p);
 		__atomic_add_fetch(&progress->calls, 1, __ATOMIC_RELAXED);
+		if (model && !(i % CHECK_CALLS))
+			TEST_ASSERT(tdx_host_check(),
+				    "The model of the TDX module contradicts itself");
 	}
 	WRITE_ONCE(progress->at[player->thread], i);
 	WRITE_ONCE(player->done, true);
@@ -348,7 +354,6 @@ int main(int argc, char *argv[])
 	u64 index, before[ARRAY_SIZE(milestones)];
 	struct tdx_baseline baseline;
 	const char *what;
-	bool model;
 	int i;
 
 	parse_options(argc, argv);

@@ -75,6 +75,7 @@ FIXTURE_TEARDOWN(tdx)
 	}
 	EXPECT_EQ(0, tdx_host_read(TDX_HOST_OWNED_LOADS));
 	EXPECT_EQ(0, tdx_host_read(TDX_HOST_OWNED_STORES));
+	EXPECT_TRUE(tdx_host_check());
 }
 
 /* What a test needs. */

@@ -180,6 +180,12 @@ struct tdx_gauges tdx_gauges_read(void);
  * but not forever, until no more than @tds TDs are left.
  */
 bool tdx_host_wait_for_tds(u64 tds);
+/*
+ * Have the model of the TDX module look for contradictions in its state: what the
+ * gauges count, page by page, locks, the states of KeyIDs, TDs and vCPUs.  False
+ * if there are any; the host then reports one, see its log.
+ */
+bool tdx_host_check(void);
 
 u64 kallsyms_lookup(const char *name);
 int nr_cpu_packages(void);

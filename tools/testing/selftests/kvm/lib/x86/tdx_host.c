@@ -431,6 +431,15 @@ bool tdx_host_wait_for_tds(u64 tds)
 	return true;
 }
 
+bool tdx_host_check(void)
+{
+	u64 good;
+	int r = tdx_host_command(TDX_HOST_CHECK, 0, 0, 0, &good);
+
+	TEST_ASSERT(!r, "Checking the model of the TDX module: %s", strerror(r));
+	return good;
+}
+
 int nr_cpu_packages(void)
 {
 	unsigned long seen = 0;

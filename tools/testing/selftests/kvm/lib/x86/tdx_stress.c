@@ -102,6 +102,10 @@ bool tdx_baseline_check(const struct tdx_baseline *baseline)
 	good &= same("KeyIDs in use", before->keyids_in_use, now.keyids_in_use);
 	good &= same("Accesses to pages of TDs", baseline->owned_accesses,
 		     read_owned_accesses());
+	if (!tdx_host_check()) {
+		pr_info("# The model of the TDX module contradicts itself\n");
+		good = false;
+	}
 	return good;
 }
 
