@@ -24,6 +24,7 @@ static const char *kind_name[BX_REPORT_KINDS] = {
   "owned-store",
   "poison-load",
   "model-invariant",
+  "asid-shared",
 };
 
 bx_report_c::bx_report_c() : nr_leaving(0)
@@ -35,8 +36,10 @@ bx_report_c::bx_report_c() : nr_leaving(0)
 
 bx_report_c::~bx_report_c()
 {
-  for (unsigned n = 0; n < BX_MAX_SMP_THREADS_SUPPORTED; n++)
+  for (unsigned n = 0; n < BX_MAX_SMP_THREADS_SUPPORTED; n++) {
     free(state[n].vmcs);
+    free(state[n].asid_vmcb);
+  }
 }
 
 void bx_report_c::report(BX_CPU_C *cpu, bx_report_kind kind, const char *fmt, ...)
@@ -113,6 +116,35 @@ void bx_report_c::active_vmcs(BX_CPU_C *cpu, bx_report_kind kind, const char *ev
 void bx_report_c::vmxoff(BX_CPU_C *cpu)
 {
   active_vmcs(cpu, BX_REPORT_VMXOFF_ACTIVE_VMCS, "VMXOFF");
+}
+
+/////////////////////////////////////////////////////////////////////////
+// ASIDs
+/////////////////////////////////////////////////////////////////////////
+
+void bx_report_c::cpu_state::flush_asids(void)
+{
+  if (max_asids) memset(asid_vmcb, 0, max_asids * sizeof(*asid_vmcb));
+}
+
+void bx_report_c::vmrun(BX_CPU_C *cpu, bx_phy_address vmcb, Bit32u asid, Bit32u tlb_control)
+{
+  cpu_state *s = &state[cpu->which_cpu()];
+
+  if (asid >= s->max_asids) {
+    unsigned max = 2 * asid + 16;
+    s->asid_vmcb = (bx_phy_address *) realloc(s->asid_vmcb, max * sizeof(*s->asid_vmcb));
+    memset(s->asid_vmcb + s->max_asids, 0, (max - s->max_asids) * sizeof(*s->asid_vmcb));
+    s->max_asids = max;
+  }
+
+  if (tlb_control == 1)
+    s->flush_asids();
+  else if (! tlb_control && s->asid_vmcb[asid] && s->asid_vmcb[asid] != vmcb)
+    report(cpu, BX_REPORT_ASID_SHARED,
+           "VMRUN of VMCB 0x" FMT_PHY_ADDRX " with ASID %u, which VMCB 0x" FMT_PHY_ADDRX
+           " has used, without a flush", vmcb, asid, s->asid_vmcb[asid]);
+  s->asid_vmcb[asid] = vmcb;
 }
 
 /////////////////////////////////////////////////////////////////////////
@@ -208,6 +240,7 @@ void bx_report_c::init_delivered(BX_CPU_C *cpu)
   if (! cpu->in_vmx_guest) {
     active_vmcs(cpu, BX_REPORT_RESET_ACTIVE_VMCS, "INIT");
     s->nr_vmcs = 0;
+    s->flush_asids();
     if (! cpu->is_masked_event(BX_EVENT_NMI))
       unflushed(cpu, BX_REPORT_PARKED_UNFLUSHED, "INIT");
   }
@@ -228,6 +261,7 @@ void bx_report_c::platform_reset(void)
 
     cpu_state *s = &state[n];
     s->nr_vmcs = 0;
+    s->flush_asids();
     s->caches = cpu_state::CLEAN;
     s->leaving = s->init_blocked = false;
   }

@@ -32,6 +32,7 @@ enum bx_report_kind {
   BX_REPORT_OWNED_STORE,
   BX_REPORT_POISON_LOAD,
   BX_REPORT_MODEL_INVARIANT,
+  BX_REPORT_ASID_SHARED,
   BX_REPORT_KINDS
 };
 
@@ -61,6 +62,10 @@ public:
   void init_delivered(BX_CPU_C *cpu);
 
   void svme_cleared(BX_CPU_C *cpu);
+
+  // Bochs tags no TLB entry with an ASID: what a CPU that does would mix up is seen
+  // by which VMCB has used the ASID since it was flushed.
+  void vmrun(BX_CPU_C *cpu, bx_phy_address vmcb, Bit32u asid, Bit32u tlb_control);
 
   // An access to a frame that is not the host's, and a load of poison.  cpu is
   // NULL for DMA, which has no poison.
@@ -93,6 +98,10 @@ private:
 
     bool init_blocked;
 
+    bx_phy_address *asid_vmcb;    // of each ASID, 0: none since it was flushed
+    unsigned max_asids;
+
+    void flush_asids(void);
     bool remove(bx_phy_address addr);
     bool contains(bx_phy_address addr) const;
   } state[BX_MAX_SMP_THREADS_SUPPORTED];
