@@ -76,6 +76,7 @@ SELFTESTS := x86/tdx_teardown_test x86/tdx_terminate_ioctls_test \
 	x86/tdx_fail_nth_test x86/tdx_host_model_test x86/tdx_teardown_bench x86/tdx_creation_bench \
 	x86/tdx_dirty_ring_test dirty_ring_misuse_test guest_memfd_test \
 	x86/tdx_msrs_test x86/ioeventfd_split_test x86/svm_asid_test \
+	x86/tdx_gmem_clear_test \
 	x86/state_test x86/set_sregs_test pre_fault_memory_test hardware_disable_test
 
 .PHONY: selftests
