@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Sourced by the commands that fetch from Debian's archive: a private apt with its own
+# state and lists in $apt_dir, but with the machine's keyring and mirror.
+
+# apt_private COMMAND ARG...: apt-get, apt-cache
+apt_private()
+{
+	local cmd=$1
+
+	shift
+	"$cmd" -o Dir::State="$apt_dir" -o Dir::State::lists="$apt_dir/lists" \
+		-o Dir::State::status="$apt_dir/status" -o Dir::Cache="$apt_dir/cache" \
+		-o Dir::Etc::sourcelist="$apt_dir/debian.sources" \
+		-o Dir::Etc::sourceparts=/dev/null -o Debug::NoLocking=true "$@"
+}
+
+# apt_prepare TYPES SUITE...: TYPES is "deb", "deb-src" or both
+apt_prepare()
+{
+	local types=$1 mirror keyring
+
+	shift
+	mirror=$(apt-get indextargets --format '$(REPO_URI) $(ORIGIN) $(SUITE)' \
+			'Created-By: Packages' 2>/dev/null |
+		awk '$2 == "Debian" && $3 !~ /security/ { print $1; exit }')
+	[[ -n $mirror ]] || die "apt knows no mirror of Debian; run 'apt-get update' with a Debian source first"
+	keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+	[[ -f $keyring ]] || die "no $keyring; install debian-archive-keyring"
+	mkdir -p "$apt_dir/lists/partial" "$apt_dir/cache/archives/partial"
+	: >"$apt_dir/status"
+	cat >"$apt_dir/debian.sources.new" <<-EOF
+	Types: $types
+	URIs: $mirror
+	Suites: $*
+	Components: main
+	Signed-By: $keyring
+	EOF
+	cmp -s "$apt_dir/debian.sources.new" "$apt_dir/debian.sources" || rm -f "$apt_dir/updated"
+	mv "$apt_dir/debian.sources.new" "$apt_dir/debian.sources"
+	# Indexes do not change under a release: a day is often enough.
+	if [[ ! -f $apt_dir/updated || -n $(find "$apt_dir/updated" -mtime +0) ]]; then
+		apt_private apt-get -qq update >&2 ||
+			die "cannot read the package index; is the network up, and the mirror in apt's sources reachable?"
+		touch "$apt_dir/updated"
+	fi
+}
