@@ -37,7 +37,7 @@
 #define FINALIZE	"(tdx_td_finalize|tdx_vm_ioctl)"
 #define MAP_PAGE	"(tdx_mem_page_aug|tdx_sept_set_private_spte)"
 #define REMOVE_PAGE	"tdx_sept_remove_private_spte"
-#define RELEASE_HKID	"(__tdx_mmu_release_hkid|tdx_mmu_release_hkid)"
+#define RELEASE_HKID	"(tdx_warn_hkid_leaked|tdx_mmu_release_hkid|__tdx_td_init|tdx_td_init|tdx_vm_ioctl)"
 #define RECLAIM_PAGE	"__tdx_reclaim_page"
 #define RECLAIM_TDR	"(tdx_reclaim_td_control_pages|tdx_vm_destroy)"
 

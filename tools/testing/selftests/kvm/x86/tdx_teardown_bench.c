@@ -39,6 +39,9 @@ static const char * const method_names[NR_METHODS] = {
 enum {
 	WATCH_MMU_LOCK = 1,
 	WATCH_PHASES,
+
+	/* Only while memory is pre-faulted, before all others. */
+	WATCH_CLEAR_PAGE = WATCH_MMU_LOCK,
 };
 
 /* A phase is the time in the function that has the TDX module do it. */
@@ -74,8 +77,17 @@ static struct {
 	.punch_size = SZ_2M,
 };
 
+/* What KVM_PRE_FAULT_MEMORY has cost, not known of another process. */
+struct populate {
+	u64 pages;
+	bool has_cleared;
+	struct tdx_watch cleared;
+	u64 ticks;
+};
+
 struct result {
 	u64 private_pages;
+	struct populate populate;
 	u64 wall_ns;
 	u64 memory_wall_ns;		/* until all private memory was back */
 	u64 memory_ticks;		/* only on the model, like the rest */
@@ -328,12 +340,35 @@ static void take_memory(struct tdx_td *td, struct tdx_vcpu_thread *threads)
 	tdx_td_close_memory(td);
 }
 
-static struct tdx_td *create_running_td(struct tdx_vcpu_thread *threads)
+static void populate(struct tdx_td *td, struct populate *result)
+{
+	bool model = tdx_host_is_model();
+	int i;
+
+	if (model) {
+		result->has_cleared = tdx_watch_clear_page(WATCH_CLEAR_PAGE);
+		tdx_host_reset();
+		result->ticks = tdx_host_read(TDX_HOST_TICKS);
+	}
+
+	tdx_td_finalize(td);
+
+	result->pages = (td->size - td->init_size) / PAGE_SIZE;
+	if (model) {
+		result->ticks = tdx_host_read(TDX_HOST_TICKS) - result->ticks;
+		result->cleared = tdx_clear_page_read(WATCH_CLEAR_PAGE);
+		for (i = 0; i < TDX_CLEAR_PAGE_SLOTS; i++)
+			__tdx_host_watch(WATCH_CLEAR_PAGE + i, 0);
+	}
+}
+
+static struct tdx_td *create_running_td(struct tdx_vcpu_thread *threads,
+					struct populate *result)
 {
 	struct tdx_td *td;
 
 	td = tdx_td_create(options.vcpus, options.size, options.init_size);
-	tdx_td_finalize(td);
+	populate(td, result);
 	start_vcpus(td, threads);
 	return td;
 }
@@ -341,6 +376,7 @@ static struct tdx_td *create_running_td(struct tdx_vcpu_thread *threads)
 /* A process that has the TD, and does nothing. */
 static pid_t fork_vmm(struct tdx_vcpu_thread *threads)
 {
+	struct populate unknown;
 	int ready[2], r;
 	pid_t pid;
 	char c = 0;
@@ -351,7 +387,7 @@ static pid_t fork_vmm(struct tdx_vcpu_thread *threads)
 	pid = fork();
 	TEST_ASSERT(pid >= 0, __KVM_SYSCALL_ERROR("fork()", pid));
 	if (!pid) {
-		create_running_td(threads);
+		create_running_td(threads, &unknown);
 		TEST_ASSERT_EQ(write(ready[1], &c, 1), 1);
 		for (;;)
 			pause();
@@ -426,7 +462,7 @@ static void run(struct result *result)
 	if (options.method == METHOD_KILLED)
 		vmm = fork_vmm(threads);
 	else
-		td = create_running_td(threads);
+		td = create_running_td(threads, &result->populate);
 
 	result->private_pages = options.size / PAGE_SIZE;
 	if (model)
@@ -482,6 +518,17 @@ static void write_watch(FILE *f, const char *name, const struct tdx_watch *watch
 	fprintf(f, ", \"first\": %lu, \"last\": %lu}", watch->first, watch->last);
 }
 
+static void write_populate(FILE *f, const struct populate *populate)
+{
+	if (!populate->pages || !populate->has_cleared)
+		return;
+
+	fprintf(f, ", \"populate\": {\"pages\": %lu, \"ticks\": %lu",
+		populate->pages, populate->ticks);
+	fprintf(f, ", \"cleared\": %lu, \"clear_ticks\": %lu}",
+		populate->cleared.calls, populate->cleared.ticks);
+}
+
 static void write_json(FILE *f, const struct result *result, bool model)
 {
 	const struct tdx_counts *counts = &result->counts;
@@ -533,6 +580,8 @@ static void write_json(FILE *f, const struct result *result, bool model)
 	}
 	fprintf(f, "}");
 
+	write_populate(f, &result->populate);
+
 	fprintf(f, ", \"owned_loads\": %lu, \"owned_stores\": %lu",
 		counts->owned_loads, counts->owned_stores);
 	fprintf(f, ", \"owned_pages_left\": %lu, \"keyids_in_use\": %lu",
@@ -561,6 +610,14 @@ static void print_watches(const struct result *result)
 	}
 }
 
+static void print_populate(const struct populate *populate)
+{
+	if (populate->pages && populate->has_cleared)
+		printf("# %lu pages pre-faulted: %lu cleared, %lu ticks, %lu of these to clear\n",
+		       populate->pages, populate->cleared.calls,
+		       populate->ticks, populate->cleared.ticks);
+}
+
 static void report(const struct result *result)
 {
 	bool model = tdx_host_is_model();
@@ -573,6 +630,7 @@ static void report(const struct result *result)
 		if (!result->has_vcpu_requests)
 			printf("# vCPU requests can't be counted, is kptr_restrict set?\n");
 		print_watches(result);
+		print_populate(&result->populate);
 	} else {
 		printf("# No emulated TDX host, wall time only\n");
 	}

@@ -28,6 +28,10 @@
 #define LINES_PER_PAGE		64	/* 64-byte lines */
 #define TASK_COMM_LEN		16
 
+/* A failure that passes: after so many attempts, or after so long a time. */
+#define STUCK_FAILURES		4
+#define STUCK_MS		20
+
 /* Tests that make the kernel warn run only if asked for. */
 static bool expect_warnings;
 
@@ -175,6 +179,40 @@ static u64 punch_data(struct tdx_td *td)
 		vm_guest_mem_punch_hole(td->vm, code + PAGE_SIZE,
 					td->size - td->init_size);
 	return tdx_td_pages(td) - 1;
+}
+
+static void expect_pages(struct __test_metadata *_metadata, struct tdx_td *td,
+			 u64 private_pages, u64 leaked_pages)
+{
+	EXPECT_EQ(private_pages, vm_get_stat(td->vm, tdx_private_pages));
+	EXPECT_EQ(leaked_pages, vm_get_stat(td->vm, tdx_leaked_pages));
+}
+
+TDX_TEST(page_stats)
+{
+	struct tdx_td *td;
+	u64 pages;
+
+	if (skip_unless(_metadata, self, TERMINATE))
+		return;
+
+	td = create_td();
+	pages = tdx_td_pages(td);
+	expect_pages(_metadata, td, TEST_INIT_SIZE / PAGE_SIZE, 0);
+	tdx_td_finalize(td);
+	expect_pages(_metadata, td, pages, 0);
+
+	vm_guest_mem_punch_hole(td->vm, td->gpa, 2 * PAGE_SIZE);
+	expect_pages(_metadata, td, pages - 2, 0);
+	tdx_pre_fault_memory(td->vcpus[0], td->gpa, PAGE_SIZE);
+	expect_pages(_metadata, td, pages - 1, 0);
+
+	/* That takes back the HKID only. */
+	tdx_vm_terminate(td->vm);
+	expect_pages(_metadata, td, pages - 1, 0);
+	tdx_td_close_memory(td);
+	expect_pages(_metadata, td, 0, 0);
+	tdx_td_free(td);
 }
 
 TDX_TEST(life_cycle)
@@ -533,8 +571,8 @@ TDX_TEST(terminate_twice)
 	tdx_td_free(td);
 }
 
-/* A VM that is dead, but that nobody has terminated, doesn't accept any ioctl. */
-static void check_dead(struct tdx_td *td)
+/* A VM that is bugged doesn't accept any ioctl. */
+static void check_bugged(struct tdx_td *td)
 {
 	struct kvm_userspace_memory_region2 slot = { .slot = TDX_MEMSLOT };
 	struct kvm_memory_attributes attributes = {
@@ -557,21 +595,18 @@ static void check_dead(struct tdx_td *td)
 
 	for (i = 0; i < ARRAY_SIZE(ioctls); i++) {
 		r = ioctl(td->vm->fd, ioctls[i].cmd, ioctls[i].arg);
-		TEST_ASSERT(r < 0 && errno == EIO, "Ioctl %d of a dead VM: %s", i,
+		TEST_ASSERT(r < 0 && errno == EIO, "Ioctl %d of a bugged VM: %s", i,
 			    r < 0 ? strerror(errno) : "success");
 	}
 	TEST_ASSERT_EQ(__tdx_vm_terminate(td->vm, NULL), EIO);
 }
 
 /* KVM gives up a VM whose guest accesses private memory before accepting it. */
-TDX_TEST(terminate_dead)
+static struct tdx_td *create_dead_td(struct __test_metadata *_metadata,
+				     FIXTURE_DATA(tdx) * self)
 {
-	struct tdx_td *td;
+	struct tdx_td *td = create_runnable_td();
 
-	if (skip_unless(_metadata, self, TERMINATE | MODEL))
-		return;
-
-	td = create_runnable_td();
 	enter_vcpus(self, td);
 
 	tdx_host_script_unaccepted(td->gpa);
@@ -581,9 +616,78 @@ TDX_TEST(terminate_dead)
 
 	EXPECT_EQ(-1, __vcpu_run(td->vcpus[0]));
 	EXPECT_EQ(EIO, errno);
-	check_dead(td);
+	EXPECT_EQ(1, tdx_gauges_read().keyids_in_use - self->before.keyids_in_use);
+	return td;
+}
+
+static int delete_slot(struct tdx_td *td)
+{
+	struct kvm_userspace_memory_region2 slot = { .slot = TDX_MEMSLOT };
+
+	return __vm_ioctl(td->vm, KVM_SET_USER_MEMORY_REGION2, &slot) ? errno : 0;
+}
+
+/* The guest can't keep the VMM from taking memory back the fast way. */
+TDX_TEST(terminate_dead)
+{
+	struct tdx_td *td;
+	u64 pages;
+
+	if (skip_unless(_metadata, self, TERMINATE | MODEL))
+		return;
+
+	td = create_dead_td(_metadata, self);
+	pages = tdx_td_pages(td);
+
+	tdx_counts_start(&self->counts);
+	EXPECT_EQ(0, __tdx_vm_terminate(td->vm, NULL));
+	EXPECT_EQ(0, tdx_gauges_read().keyids_in_use - self->before.keyids_in_use);
+	EXPECT_EQ(0, __tdx_vm_terminate(td->vm, NULL));
+	EXPECT_EQ(0, delete_slot(td));
+	tdx_counts_stop(&self->counts);
+
+	EXPECT_EQ(0, self->counts.leaf[TDH_MEM_RANGE_BLOCK]);
+	EXPECT_EQ(pages, self->counts.leaf[TDH_PHYMEM_PAGE_RECLAIM]);
+	EXPECT_EQ(0, tdx_gauges_read().private_pages - self->before.private_pages);
+	tdx_td_free(td);
+}
+
+TDX_TEST(terminate_dead_resumes)
+{
+	struct tdx_td *td;
+	u64 hw_error;
+
+	if (skip_unless(_metadata, self, TERMINATE | MODEL))
+		return;
+
+	td = create_dead_td(_metadata, self);
+	tdx_host_inject_status(TDH_MNG_KEY_FREEID, 1,
+			       TDX_STATUS_OPERAND_BUSY | TDX_STATUS_OPERAND_ID_TDR);
+	EXPECT_EQ(EIO, __tdx_vm_terminate(td->vm, &hw_error));
+	EXPECT_EQ(TDX_STATUS_OPERAND_BUSY | TDX_STATUS_OPERAND_ID_TDR, hw_error);
 	EXPECT_EQ(1, tdx_gauges_read().keyids_in_use - self->before.keyids_in_use);
 
+	EXPECT_EQ(0, __tdx_vm_terminate(td->vm, NULL));
+	EXPECT_EQ(0, tdx_gauges_read().keyids_in_use - self->before.keyids_in_use);
+	tdx_td_free(td);
+}
+
+/* Without having been terminated, its memory comes back as if it was alive. */
+TDX_TEST(delete_slot_of_dead)
+{
+	struct tdx_td *td;
+
+	if (skip_unless(_metadata, self, MODEL))
+		return;
+
+	td = create_dead_td(_metadata, self);
+
+	tdx_counts_start(&self->counts);
+	EXPECT_EQ(0, delete_slot(td));
+	tdx_counts_stop(&self->counts);
+
+	EXPECT_EQ(tdx_td_pages(td), self->counts.leaf[TDH_MEM_PAGE_REMOVE]);
+	EXPECT_EQ(0, tdx_gauges_read().private_pages - self->before.private_pages);
 	tdx_td_free(td);
 }
 
@@ -1014,6 +1118,69 @@ TDX_TEST(init_vm_invalid_topology)
 	kvm_vm_free(vm);
 }
 
+/* Interrupts that CPUs have taken for IPIs, in user-visible statistics. */
+static u64 nr_ipis_taken(void)
+{
+	char line[256], row[8];
+	u64 total = 0, n;
+	char *p, *end;
+	FILE *f;
+
+	f = fopen("/proc/interrupts", "r");
+	TEST_ASSERT(f, "Can't open /proc/interrupts");
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, " %7[A-Z]:", row) != 1 ||
+		    (strcmp(row, "RES") && strcmp(row, "CAL")))
+			continue;
+		for (p = strchr(line, ':') + 1;; p = end) {
+			n = strtoull(p, &end, 10);
+			if (end == p)
+				break;
+			total += n;
+		}
+	}
+	fclose(f);
+	return total;
+}
+
+/*
+ * A vCPU that waits for a zap to be retried doesn't enter the TD.  The interrupt
+ * that made it leave the TD before must not be handled again.
+ */
+TDX_TEST(fault_zap_no_old_exit)
+{
+	const struct tdx_fault busy = {
+		.what = TDX_HOST_FAULT_STATUS,
+		.leaf = TDH_MEM_RANGE_BLOCK,
+		.count = 1000,
+		.value = TDX_STATUS_OPERAND_BUSY,
+	};
+	struct tdx_td *td;
+	u64 taken;
+
+	if (skip_unless(_metadata, self, MODEL))
+		return;
+
+	td = create_runnable_td();
+	start_vcpus(self, td);
+	tdx_host_set_fault(0, &busy);
+
+	taken = nr_ipis_taken();
+	tdx_counts_start(&self->counts);
+	vm_guest_mem_punch_hole(td->vm, td->gpa, PAGE_SIZE);
+	tdx_counts_stop(&self->counts);
+	taken = nr_ipis_taken() - taken;
+
+	printf("# %lu IPIs sent, %lu interrupts taken\n", self->counts.ipis, taken);
+	EXPECT_EQ(1000, tdx_host_fault_injected(0));
+	EXPECT_LE(1, self->counts.kick_ipis);
+	EXPECT_LE(taken, self->counts.ipis);
+
+	tdx_host_clear_faults();
+	stop_vcpus(self, td);
+	tdx_td_free(td);
+}
+
 /* KVM tries again when it destroys the VM, so that nothing is lost. */
 TDX_TEST(fault_before_blocked)
 {
@@ -1033,25 +1200,180 @@ TDX_TEST(fault_before_blocked)
 
 /*
  * From TDH.MNG.VPFLUSHDONE to TDH.MNG.KEY.FREEID there is no way to take a page
- * back.  Guest memory that is freed in this state is lost, and the TDR with it.
+ * back.  Whoever frees guest memory in this state has to get the release over.
  */
+static const enum tdh_leaf stuck_leaves[] = {
+	TDH_PHYMEM_CACHE_WB,
+	TDH_MNG_KEY_FREEID,
+};
+
+static void fail_times(enum tdh_leaf leaf, u32 count)
+{
+	tdx_host_set_fault(0, &(struct tdx_fault) {
+		.what = TDX_HOST_FAULT_STATUS,
+		.leaf = leaf,
+		.count = count,
+		.value = TDX_STATUS_OPERAND_BUSY,
+	});
+}
+
+enum freeing {
+	FREE_CLOSE, FREE_PUNCH, FREE_SLOT, FREE_VM, NR_FREEINGS,
+};
+
+static const char * const freeing_names[NR_FREEINGS] = {
+	"close", "punch", "delete the slot", "close all",
+};
+
+static void free_memory(struct tdx_td *td, enum freeing how)
+{
+	switch (how) {
+	case FREE_CLOSE:
+		tdx_td_close_memory(td);
+		break;
+	case FREE_PUNCH:
+		vm_guest_mem_punch_hole(td->vm, td->gpa, td->size);
+		break;
+	case FREE_SLOT:
+		vm_mem_region_delete(td->vm, TDX_MEMSLOT);
+		break;
+	default:
+		break;
+	}
+}
+
+/* A failure that has passed costs nothing, though nobody terminates again. */
+static void check_stuck(struct __test_metadata *_metadata, FIXTURE_DATA(tdx) * self,
+			enum tdh_leaf leaf, u32 failures, enum freeing how)
+{
+	const struct tdx_gauges before = tdx_gauges_read();
+	struct tdx_td *td = create_runnable_td();
+	struct tdx_gauges after;
+	int r;
+
+	enter_vcpus(self, td);
+	fail_times(leaf, failures);
+	r = __tdx_vm_terminate(td->vm, NULL);
+	EXPECT_TRUE(!r || r == EIO);
+
+	free_memory(td, how);
+	after = tdx_gauges_read();
+	if (how != FREE_VM) {
+		EXPECT_EQ(before.private_pages, after.private_pages);
+		EXPECT_EQ(before.keyids_in_use, after.keyids_in_use);
+	}
+	tdx_td_free(td);
+	after = tdx_gauges_read();
+	EXPECT_EQ(before.keyids_in_use, after.keyids_in_use);
+	EXPECT_EQ(before.td_pages, after.td_pages)
+		TH_LOG("%s fails %u times, then %s: %lu pages lost", tdh_leaf_name(leaf),
+		       failures, freeing_names[how], after.td_pages - before.td_pages);
+	tdx_host_clear_faults();
+}
+
+TDX_TEST(stuck_once)
+{
+	int i, how;
+
+	if (skip_unless(_metadata, self, TERMINATE | MODEL))
+		return;
+
+	for (i = 0; i < ARRAY_SIZE(stuck_leaves); i++) {
+		for (how = 0; how < NR_FREEINGS; how++)
+			check_stuck(_metadata, self, stuck_leaves[i], 1, how);
+	}
+}
+
+TDX_TEST(stuck_repeatedly)
+{
+	int i, how;
+
+	if (skip_unless(_metadata, self, TERMINATE | MODEL))
+		return;
+
+	for (i = 0; i < ARRAY_SIZE(stuck_leaves); i++) {
+		for (how = 0; how < NR_FREEINGS; how++)
+			check_stuck(_metadata, self, stuck_leaves[i], STUCK_FAILURES, how);
+	}
+}
+
+/* The same for a VMM that is killed, with nobody to try again. */
+static void kill_stuck(struct __test_metadata *_metadata, FIXTURE_DATA(tdx) * self,
+		       enum tdh_leaf leaf)
+{
+	kill_vmm(_metadata, self, run_vcpus, 0);
+	EXPECT_EQ(0, tdx_gauges_read().keyids_in_use - self->before.keyids_in_use);
+	EXPECT_EQ(0, self->counts.leaf[TDH_MEM_RANGE_BLOCK]);
+	TH_LOG("%s: %lu of %lu calls failed, %lu pages lost", tdh_leaf_name(leaf),
+	       self->counts.errors[leaf], self->counts.leaf[leaf],
+	       tdx_gauges_read().td_pages - self->before.td_pages);
+	tdx_host_clear_faults();
+}
+
+TDX_TEST(stuck_killed)
+{
+	int i;
+
+	if (skip_unless(_metadata, self, TERMINATE | MODEL))
+		return;
+
+	for (i = 0; i < ARRAY_SIZE(stuck_leaves); i++) {
+		fail_times(stuck_leaves[i], STUCK_FAILURES);
+		kill_stuck(_metadata, self, stuck_leaves[i]);
+	}
+}
+
+/* What the leaf needs is locked for some time, however often it is tried. */
+TDX_TEST(stuck_killed_for_a_while)
+{
+	int i;
+
+	if (skip_unless(_metadata, self, TERMINATE | MODEL))
+		return;
+
+	for (i = 0; i < ARRAY_SIZE(stuck_leaves); i++) {
+		tdx_host_set_fault(0, &(struct tdx_fault) {
+			.what = TDX_HOST_FAULT_LOCKED,
+			.leaf = stuck_leaves[i],
+			.value = tdx_host_read(TDX_HOST_TICKS_PER_SECOND) / 1000 *
+				 STUCK_MS,
+		});
+		kill_stuck(_metadata, self, stuck_leaves[i]);
+	}
+}
+
+/* A failure that doesn't pass costs all of the TD's pages, and the KeyID. */
 static void check_blocked(struct __test_metadata *_metadata,
 			  FIXTURE_DATA(tdx) * self, enum tdh_leaf leaf)
 {
-	struct tdx_td *td = fail_terminate(_metadata, self, leaf,
-					   TDX_STATUS_OPERAND_BUSY);
-	u64 pages = tdx_td_pages(td);
+	struct tdx_td *td = create_runnable_td();
+	u64 td_pages = tdx_gauges_read().td_pages;
+	u64 pages = tdx_td_pages(td), hw_error;
 	struct tdx_gauges after;
 
+	enter_vcpus(self, td);
+	fail_times(leaf, TDX_HOST_FOREVER);
+	EXPECT_EQ(EIO, __tdx_vm_terminate(td->vm, &hw_error));
+	EXPECT_EQ(TDX_STATUS_OPERAND_BUSY, hw_error);
+	/* A page that is freed now is lost at once. */
+	vm_guest_mem_punch_hole(td->vm, td->gpa, PAGE_SIZE);
+	expect_pages(_metadata, td, pages - 1, 1);
 	tdx_td_free(td);
+	tdx_host_clear_faults();
 
 	after = tdx_gauges_read();
 	EXPECT_EQ(pages, after.private_pages - self->before.private_pages);
-	EXPECT_EQ(pages + 1, after.td_pages - self->before.td_pages);
-	EXPECT_EQ(0, after.keyids_in_use - self->before.keyids_in_use);
+	EXPECT_EQ(td_pages, after.td_pages);
+	EXPECT_EQ(1, after.keyids_in_use - self->before.keyids_in_use);
 
 	/* FIXTURE_TEARDOWN() looks whether the host stored to owned pages. */
 	write_free_memory();
+}
+
+/* Failing SEAMCALLs are errors, and what they cost is told once. */
+static void expect_blocked(FIXTURE_DATA(tdx) * self)
+{
+	expect_warning(self, "(tdx_warn_hkid_leaked|tdx_mmu_release_hkid)");
 }
 
 TDX_TEST(fault_cache_wb)
@@ -1059,7 +1381,7 @@ TDX_TEST(fault_cache_wb)
 	if (skip_unless(_metadata, self, TERMINATE | MODEL | WARNINGS))
 		return;
 
-	expect_warning(self, "__tdx_reclaim_page");
+	expect_blocked(self);
 	check_blocked(_metadata, self, TDH_PHYMEM_CACHE_WB);
 }
 
@@ -1068,7 +1390,7 @@ TDX_TEST(fault_key_freeid)
 	if (skip_unless(_metadata, self, TERMINATE | MODEL | WARNINGS))
 		return;
 
-	expect_warning(self, "__tdx_reclaim_page");
+	expect_blocked(self);
 	check_blocked(_metadata, self, TDH_MNG_KEY_FREEID);
 }
 
@@ -1141,6 +1463,7 @@ TDX_TEST(fault_private_page_reclaim)
 	tdx_vm_terminate(td->vm);
 	fail_reclaim(self, 1);
 	vm_guest_mem_punch_hole(td->vm, td->gpa, td->size);
+	expect_pages(_metadata, td, 0, 1);
 
 	/* That is one page less, and doesn't keep userspace from cleaning up. */
 	EXPECT_EQ(0, __tdx_vm_terminate(td->vm, NULL));
@@ -1157,7 +1480,9 @@ static void lose_page(FIXTURE_DATA(tdx) * self)
 			       TDX_STATUS_PAGE_METADATA_INCORRECT |
 			       TDX_STATUS_OPERAND_ID_RCX);
 	vm_guest_mem_punch_hole(td->vm, td->gpa, PAGE_SIZE);
-	check_dead(td);
+	TEST_ASSERT_EQ(vm_get_stat(td->vm, tdx_private_pages), tdx_td_pages(td) - 1);
+	TEST_ASSERT_EQ(vm_get_stat(td->vm, tdx_leaked_pages), 1);
+	check_bugged(td);
 }
 
 /* The same for a TD of which KVM has lost a page, i.e. whose VM is bugged. */

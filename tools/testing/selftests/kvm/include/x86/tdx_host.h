@@ -113,6 +113,14 @@ bool tdx_watch_function(unsigned int slot, const char *function);
  */
 bool tdx_watch_write_locks(unsigned int slot, const char *modules);
 struct tdx_watch tdx_watch_read(unsigned int slot);
+/*
+ * Count the pages that the kernel clears, whoever wants them, by watches in
+ * TDX_CLEAR_PAGE_SLOTS slots: the kernel has a function for each kind of CPU.
+ * Of the result, only calls and ticks make sense.
+ */
+#define TDX_CLEAR_PAGE_SLOTS	3
+bool tdx_watch_clear_page(unsigned int slot);
+struct tdx_watch tdx_clear_page_read(unsigned int slot);
 /* Have the calls of watches logged by the host, BIT(slot) for each. */
 void tdx_watch_trace(u64 slots);
 
@@ -155,14 +163,17 @@ void tdx_host_set_time(u64 percent);
 
 /*
  * TDH.VP.ENTER runs no guest code on the model, it follows a script: leave at
- * once by a TDVMCALL that makes KVM_RUN return KVM_EXIT_IO, leave at once as if
- * the guest had accessed a private page at @gpa before accepting it, or stay until
- * an interrupt comes for the CPU.
+ * once by a TDVMCALL that makes KVM_RUN return KVM_EXIT_IO, or that asks KVM to
+ * read @msr, leave at once as if the guest had accessed a private page at @gpa
+ * before accepting it, or when it was not mapped yet, or stay until an interrupt
+ * comes for the CPU.
  */
 #define TDX_SCRIPT_IO_PORT	0x80
 
 void tdx_host_script_io(void);
+void tdx_host_script_rdmsr(u32 msr);
 void tdx_host_script_unaccepted(u64 gpa);
+void tdx_host_script_violation(u64 gpa);
 void tdx_host_script_stay(void);
 
 /*

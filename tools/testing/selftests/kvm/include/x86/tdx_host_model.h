@@ -249,7 +249,13 @@ enum {
 	 */
 	TDX_HOST_REPORT_MODEL_INVARIANT		= 11,
 
-	TDX_HOST_REPORT_KINDS			= 12,
+	/*
+	 * asid-shared: VMRUN, without a TLB flush, with an ASID that another VMCB
+	 * has used on the CPU since the ASID was flushed.
+	 */
+	TDX_HOST_REPORT_ASID_SHARED		= 12,
+
+	TDX_HOST_REPORT_KINDS			= 13,
 };
 
 #define TDX_HOST_MAX_WATCHES		16

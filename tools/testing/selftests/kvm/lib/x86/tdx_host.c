@@ -17,6 +17,7 @@
 #define TDX_EXIT_REASON_TDCALL	77
 #define TDVMCALL_GPR_MASK	0xfc00
 #define TDVMCALL_IO		30
+#define TDVMCALL_RDMSR		31
 
 static const char * const leaf_names[TDH_NR_LEAVES] = {
 	[TDH_VP_ENTER]			= "TDH.VP.ENTER",
@@ -172,6 +173,26 @@ struct tdx_watch tdx_watch_read(unsigned int slot)
 	};
 }
 
+bool tdx_watch_clear_page(unsigned int slot)
+{
+	return tdx_watch_function(slot, "clear_page_orig") &&
+	       tdx_watch_function(slot + 1, "clear_page_rep") &&
+	       tdx_watch_function(slot + 2, "clear_page_erms");
+}
+
+struct tdx_watch tdx_clear_page_read(unsigned int slot)
+{
+	struct tdx_watch sum = {}, watch;
+	int i;
+
+	for (i = 0; i < TDX_CLEAR_PAGE_SLOTS; i++) {
+		watch = tdx_watch_read(slot + i);
+		sum.calls += watch.calls;
+		sum.ticks += watch.ticks;
+	}
+	return sum;
+}
+
 void tdx_watch_trace(u64 slots)
 {
 	int r = tdx_host_command(TDX_HOST_TRACE, slots, 0, 0, NULL);
@@ -315,17 +336,46 @@ void tdx_host_script_io(void)
 	tdx_host_script_exit(outb, ARRAY_SIZE(outb));
 }
 
-void tdx_host_script_unaccepted(u64 gpa)
+void tdx_host_script_rdmsr(u32 msr)
+{
+	const struct script_gpr rdmsr[] = {
+		{ 0, TDX_EXIT_REASON_TDCALL },
+		{ 1, TDVMCALL_GPR_MASK },
+		{ 2, 0 },
+		{ 8, 0 },
+		{ 9, 0 },
+		{ 10, 0 },
+		{ 11, TDVMCALL_RDMSR },
+		{ 12, msr },
+		{ 13, 0 },
+		{ 14, 0 },
+		{ 15, 0 },
+	};
+
+	tdx_host_script_exit(rdmsr, ARRAY_SIZE(rdmsr));
+}
+
+static void tdx_host_script_ept_violation(u64 gpa, u64 ext_exit_qual)
 {
 	const struct script_gpr violation[] = {
 		{ 0, TDX_EXIT_REASON_EPT_VIOLATION },
 		{ 1, 0 },			/* exit qualification */
-		{ 2, TDX_EXT_EXIT_QUAL_PENDING },
+		{ 2, ext_exit_qual },
 		{ 8, gpa },
 		{ 9, 0 },
 	};
 
 	tdx_host_script_exit(violation, ARRAY_SIZE(violation));
+}
+
+void tdx_host_script_unaccepted(u64 gpa)
+{
+	tdx_host_script_ept_violation(gpa, TDX_EXT_EXIT_QUAL_PENDING);
+}
+
+void tdx_host_script_violation(u64 gpa)
+{
+	tdx_host_script_ept_violation(gpa, 0);
 }
 
 /* Returns 0 if the symbol is unknown or its address is hidden. */
