@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * fault LEAF STATUS [NTH]: have the NTH SEAMCALL of a leaf from now on, the next one
- * if there is no NTH, end with STATUS, before it has had any effect, and set the
- * counters of the emulated host to 0.
+ * fault LEAF STATUS [NTH [COUNT]]: have the NTH SEAMCALL of a leaf from now on, the
+ * next one if there is no NTH, and those after it, COUNT in all, one if there is no
+ * COUNT, end with STATUS, before they have had any effect, and set the counters of the
+ * emulated host to 0.
  *
  * fault: print how many SEAMCALLs have failed by that, and what the host has counted
  * since then.
@@ -39,12 +40,12 @@ static unsigned long number(const char *what, const char *text, unsigned long ma
 
 int main(int argc, char *argv[])
 {
-	unsigned long leaf, status, unused, nth = 1;
+	unsigned long leaf, status, unused, nth = 1, count = 1;
 	unsigned int i;
 	int err;
 
-	if (argc == 2 || argc > 4)
-		errx(2, "usage: fault [LEAF STATUS [NTH]]");
+	if (argc == 2 || argc > 5)
+		errx(2, "usage: fault [LEAF STATUS [NTH [COUNT]]]");
 	if (argc == 1) {
 		need_host();
 		printf("injected %lu\n",
@@ -59,14 +60,16 @@ int main(int argc, char *argv[])
 	status = number("status", argv[2], ~0ul);
 	if (!status)
 		errx(2, "status 0 is success");
-	if (argc == 4)
+	if (argc >= 4)
 		nth = number("count", argv[3], 0xffffffff);
-	if (!nth)
+	if (argc == 5)
+		count = number("count", argv[4], 0xffffffff);
+	if (!nth || !count)
 		errx(2, "SEAMCALLs are counted from 1");
 
 	need_host();
 	err = try_command(TDX_HOST_FAULT,
-			  SLOT | TDX_HOST_FAULT_STATUS << 8 | leaf << 16 | 1ul << 32,
+			  SLOT | TDX_HOST_FAULT_STATUS << 8 | leaf << 16 | count << 32,
 			  nth | 1ul << 32, status, &unused);
 	if (err == EINVAL)
 		errx(2, "the TDX module has no leaf %lu", leaf);
