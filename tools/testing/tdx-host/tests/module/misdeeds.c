@@ -5,6 +5,9 @@
  * it to time them; or "reset": nothing, for it to report CPUs with VMX on. Then
  * reset the machine (not for "kexec"), or fail with -ENODEV if the counters of the
  * host do not say that it did.
+ *
+ * misdeeds do=mce dump=ADDRESS: have tdx_dump_mce_info() look at a memory error, as a
+ * fatal machine check does, and fail with -ECANCELED if it has no message for that.
  */
 #include <linux/delay.h>
 #include <linux/io.h>
@@ -16,6 +19,7 @@
 
 #include <asm/apicdef.h>
 #include <asm/fixmap.h>
+#include <asm/mce.h>
 #include <asm/msr.h>
 #include <asm/mwait.h>
 #include <asm/special_insns.h>
@@ -29,6 +33,10 @@ module_param_named(do, do_what, charp, 0);
 /* Address of cache_state_incoherent, from /proc/kallsyms. */
 static ulong incoherent;
 module_param(incoherent, ulong, 0);
+
+/* Address of tdx_dump_mce_info(), from there as well. */
+static ulong dump;
+module_param(dump, ulong, 0);
 
 #define TDH_PHYMEM_PAGE_RDMD	24
 #define PT_REG			3
@@ -228,6 +236,28 @@ static int poison(void)
 	return -ENODEV;
 }
 
+static int mce(void)
+{
+	const char *(*dump_mce_info)(struct mce *m) = (void *)dump;
+	struct mce m = {
+		.cpuvendor = X86_VENDOR_INTEL,
+		/* Read by the memory controller, an address of a line. */
+		.status = MCI_STATUS_VAL | MCI_STATUS_UC | MCI_STATUS_MISCV |
+			  MCI_STATUS_ADDRV | BIT(7),
+		.misc = MCI_MISC_ADDR_PHYS << 6 | 6,
+		.addr = SZ_16M,
+	};
+	const char *message;
+
+	if (!dump || !mce_is_memory_error(&m) || !mce_usable_address(&m))
+		return -ENXIO;
+	local_irq_disable();
+	message = dump_mce_info(&m);
+	local_irq_enable();
+	pr_info("misdeeds: %s\n", message ?: "no message");
+	return message ? 0 : -ECANCELED;
+}
+
 static void hold_lock(u64 ticks)
 {
 	static DEFINE_RWLOCK(lock);
@@ -340,6 +370,8 @@ static int __init misdeeds_init(void)
 		r = watch();
 	} else if (!strcmp(do_what, "poison")) {
 		r = poison();
+	} else if (!strcmp(do_what, "mce")) {
+		return mce();
 	} else if (!strcmp(do_what, "kexec")) {
 		on_each_cpu(forget_seamcalls, NULL, 1);
 		return 0;
