@@ -17,6 +17,7 @@ help:
 	@echo 'series   build/series, for git am; SIGNOFF=1 signs it off'
 	@echo 'kernel   build/kernel: the patched test kernel'
 	@echo 'debug-kernel  build/debug-kernel: the same with lockdep and other checks'
+	@echo 'trace-kernel  build/trace-kernel: the same with trace events'
 	@echo 'kcsan-kernel  build/kcsan-kernel: the same, looking for data races in KVM'
 	@echo 'kasan-kernel  build/kasan-kernel: the same with KASAN'
 	@echo 'host     the emulated TDX host: TDX module model, Bochs with SEAM'
@@ -64,6 +65,12 @@ kasan-kernel: tree
 	@$(STEP) kasan-kernel 'the same with KASAN' "$(SPACE)" \
 		env FRAGMENT=tools/testing/tdx-host/boot/kasan.config \
 		scripts/kernel $(BUILD)/linux-6.18 $(BUILD)/kasan-kernel
+
+.PHONY: trace-kernel
+trace-kernel: tree
+	@$(STEP) trace-kernel 'the same with trace events' "$(SPACE)" \
+		env FRAGMENT=tools/testing/tdx-host/boot/trace.config \
+		scripts/kernel $(BUILD)/linux-6.18 $(BUILD)/trace-kernel
 
 .PHONY: kcsan-kernel
 kcsan-kernel: tree
