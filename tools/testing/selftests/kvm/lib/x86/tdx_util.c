@@ -79,21 +79,21 @@ int __tdx_vcpu_ioctl(struct kvm_vcpu *vcpu, enum kvm_tdx_cmd_id id, u32 flags,
 static void tdx_assert_success(struct kvm_vm *vm, enum kvm_tdx_cmd_id id,
 			       int error, u64 hw_error)
 {
-	static const char * const names[] = {
+	static const char * const names[KVM_TDX_CMD_NR_MAX] = {
 		[KVM_TDX_CAPABILITIES]		= "KVM_TDX_CAPABILITIES",
 		[KVM_TDX_INIT_VM]		= "KVM_TDX_INIT_VM",
 		[KVM_TDX_INIT_VCPU]		= "KVM_TDX_INIT_VCPU",
 		[KVM_TDX_INIT_MEM_REGION]	= "KVM_TDX_INIT_MEM_REGION",
 		[KVM_TDX_FINALIZE_VM]		= "KVM_TDX_FINALIZE_VM",
 		[KVM_TDX_GET_CPUID]		= "KVM_TDX_GET_CPUID",
-		[KVM_TDX_TERMINATE_VM]		= "KVM_TDX_TERMINATE_VM",
 	};
+	const char *name = id == KVM_TDX_TERMINATE_VM ? "KVM_TDX_TERMINATE_VM" : names[id];
 
 	if (error && hw_error)
-		pr_info("%s: SEAMCALL status 0x%lx\n", names[id], hw_error);
+		pr_info("%s: SEAMCALL status 0x%lx\n", name, hw_error);
 
 	errno = error;
-	__TEST_ASSERT_VM_VCPU_IOCTL(!error, names[id], -1, vm);
+	__TEST_ASSERT_VM_VCPU_IOCTL(!error, name, -1, vm);
 }
 
 void tdx_vm_ioctl(struct kvm_vm *vm, enum kvm_tdx_cmd_id id, u32 flags,
@@ -153,7 +153,7 @@ struct tdx_features tdx_require(void)
 
 	vm = tdx_vm_create();
 	caps = tdx_vm_get_capabilities(vm);
-	features.terminate = caps->supported_caps & KVM_TDX_CAP_TERMINATE_VM;
+	features.terminate = caps->downstream_caps & KVM_TDX_CAP_TERMINATE_VM;
 	features.max_vcpus = vm_check_cap(vm, KVM_CAP_MAX_VCPUS);
 	free(caps);
 	kvm_vm_free(vm);
