@@ -377,7 +377,7 @@ RACE_TEST(punch_and_close)
 struct queue {
 	struct tdx_td *td;
 	pthread_t second;
-	u64 flushed;		/* TDs whose vCPUs had been flushed before */
+	u64 written_back;	/* write-backs that had begun before */
 	u64 released;		/* KeyIDs that had been */
 	bool queued;
 	bool overlapped;
@@ -392,7 +392,8 @@ static void *terminate_second(void *arg)
 {
 	struct queue *queue = arg;
 
-	while (calls_of(TDH_MNG_VPFLUSHDONE) == queue->flushed)
+	/* The first one has tdx_lock from here on. */
+	while (calls_of(TDH_PHYMEM_CACHE_WB) == queue->written_back)
 		sched_yield();
 	WRITE_ONCE(queue->queued, true);
 	terminate_retrying(queue->td->vm);
@@ -441,7 +442,7 @@ RACE_TEST(punch_while_queued)
 		tdx_vm_init(first);
 		queue = (struct queue) {
 			.td = create_td(1, TD_SIZE),
-			.flushed = calls_of(TDH_MNG_VPFLUSHDONE),
+			.written_back = calls_of(TDH_PHYMEM_CACHE_WB),
 			.released = calls_of(TDH_MNG_KEY_FREEID),
 		};
 		queue.second = start_thread(terminate_second, &queue);
