@@ -9,6 +9,7 @@
  */
 #include <linux/atomic.h>
 #include <linux/bits.h>
+#include <linux/compiler.h>
 #include <linux/sizes.h>
 
 #include <asm/barrier.h>
@@ -50,7 +51,7 @@ static void guest_code(uint64_t gva, uint64_t size)
 
 	for (;;) {
 		for (i = 0; i < NR_PAGES; i++)
-			(*(volatile uint64_t *)(gva + i * size))++;
+			WRITE_ONCE(*(uint64_t *)(gva + i * size), i);
 		GUEST_SYNC(0);
 	}
 }
@@ -76,6 +77,7 @@ static int dirty_pages(struct kvm_vcpu *vcpu)
 
 	run_guest(vcpu);
 	for (n = 0; n < RING_ENTRIES; n++) {
+		/* Pairs with the barrier of KVM, which publishes an entry by its flags. */
 		if (!(smp_load_acquire(&ring_entry(vcpu, next + n)->flags) &
 		      KVM_DIRTY_GFN_F_DIRTY))
 			break;
@@ -86,6 +88,7 @@ static int dirty_pages(struct kvm_vcpu *vcpu)
 
 static void harvest(struct kvm_vcpu *vcpu, uint32_t index)
 {
+	/* Pairs with KVM's load, as the documentation of dirty rings demands. */
 	smp_store_release(&ring_entry(vcpu, index)->flags, KVM_DIRTY_GFN_F_RESET);
 }
 
@@ -94,7 +97,7 @@ static void reset(struct kvm_vcpu *vcpu, int n)
 	uint32_t cleared;
 
 	cleared = kvm_vm_reset_dirty_ring(vcpu->vm);
-	TEST_ASSERT(cleared == n, "%u entries of %d were reset", cleared, n);
+	TEST_ASSERT(cleared == n, "KVM has taken %u entries of %d back", cleared, n);
 	next += n;
 }
 
@@ -158,6 +161,7 @@ static void test_never_pushed(struct kvm_vcpu *vcpu, int n)
 	reset(vcpu, 0);
 
 	for (i = 0; i < n; i++)
+		/* As above. */
 		smp_store_release(&ring_entry(vcpu, next + i)->flags, 0);
 
 	check_ring(vcpu);

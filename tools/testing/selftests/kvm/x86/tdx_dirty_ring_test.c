@@ -90,6 +90,7 @@ int main(int argc, char *argv[])
 	ring = vcpu_map_dirty_ring(vcpu);
 	tdx_pre_fault_memory(vcpu, SHARED_GPA, PRIVATE_SIZE);
 	for (n = 0; n < RING_ENTRIES; n++) {
+		/* Pairs with the barrier of KVM, which publishes an entry by its flags. */
 		if (!(smp_load_acquire(&ring[n].flags) & KVM_DIRTY_GFN_F_DIRTY))
 			break;
 		TEST_ASSERT_EQ(ring[n].slot, SHARED_SLOT);
@@ -99,6 +100,7 @@ int main(int argc, char *argv[])
 	for (i = 0; i < n; i++) {
 		ring[i].slot = TDX_MEMSLOT;
 		ring[i].offset = i;
+		/* Pairs with KVM's load, as the documentation of dirty rings demands. */
 		smp_store_release(&ring[i].flags, KVM_DIRTY_GFN_F_RESET);
 	}
 	cleared = kvm_vm_reset_dirty_ring(vm);

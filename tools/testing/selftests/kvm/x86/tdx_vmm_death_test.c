@@ -281,7 +281,7 @@ static void finish_counting(struct __test_metadata *_metadata,
 		usleep(1000);
 	tdx_counts_stop(&self->counts);
 
-	TH_LOG("%.2f SEAMCALLs a page; %lu RECLAIM, %lu BLOCK, %lu TRACK, %lu REMOVE, %lu CACHE.WB, %lu KEY.FREEID",
+	TH_LOG("%.2f a page; RECLAIM %lu, BLOCK %lu, TRACK %lu, REMOVE %lu, WB %lu, FREEID %lu",
 	       (double)self->counts.seamcalls / (tds * TD_PAGES),
 	       self->counts.leaf[TDH_PHYMEM_PAGE_RECLAIM],
 	       self->counts.leaf[TDH_MEM_RANGE_BLOCK],
