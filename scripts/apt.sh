@@ -17,7 +17,7 @@ apt_private()
 # apt_prepare TYPES SUITE...: TYPES is "deb", "deb-src" or both
 apt_prepare()
 {
-	local types=$1 mirror keyring
+	local types=$1 mirror keyring said
 
 	shift
 	mirror=$(apt-get indextargets --format '$(REPO_URI) $(ORIGIN) $(SUITE)' \
@@ -39,8 +39,11 @@ apt_prepare()
 	mv "$apt_dir/debian.sources.new" "$apt_dir/debian.sources"
 	# Indexes do not change under a release: a day is often enough.
 	if [[ ! -f $apt_dir/updated || -n $(find "$apt_dir/updated" -mtime +0) ]]; then
-		apt_private apt-get -qq update >&2 ||
-			die "cannot read the package index; is the network up, and the mirror in apt's sources reachable?"
+		# The reason is in one of apt's many lines, and no guess of ours.
+		if ! said=$(apt_private apt-get -qq -o Acquire::Retries=3 update 2>&1); then
+			echo "$said" >&2
+			die "cannot read the package index: $(grep -m 1 . <<<"$said")"
+		fi
 		touch "$apt_dir/updated"
 	fi
 }
