@@ -78,7 +78,7 @@ host_script()
 	shift
 	# shellcheck disable=SC2086 # words
 	"$host/run" --no-kvm "$@" "$tests/${command%% *}" "$tests/lib.sh" "$helpers" \
-		"$build"/host-tests/{spin,kexec,fault,fill,module/misdeeds.ko} \
+		"$build"/host-tests/{spin,kexec,fault,fill,module/{fragment,misdeeds}.ko} \
 		"$selftests"/x86/{state_test,set_sregs_test} \
 		"$selftests"/x86/tdx_teardown_{bench,test} "$selftests/pre_fault_memory_test" \
 		-- sh /$command

@@ -31,8 +31,12 @@ expect "kvm_intel reloads with that" reload kvm_intel tdx=1
 expect "it still runs without TDX" parameter kvm_intel tdx N
 expect "the package is named" said 'virt/tdx: packages 1 have no online CPU'
 refuse "no PAMT was allocated" said 'allocated for PAMT'
-expect "all CPUs are online" online 1 2 3
+expect "one CPU of the second package is online" online 1 2
 expect "kvm_intel reloads once more" reload kvm_intel tdx=1
-expect "it runs with TDX" parameter kvm_intel tdx Y
+expect "it runs with TDX, though a CPU that the module knows is offline" \
+	parameter kvm_intel tdx Y
 expect "a TD is torn down" /tdx_teardown_bench --method terminate --mib 4
+expect "that CPU goes online" online 1 3
+expect "a TD is torn down with all CPUs" \
+	/tdx_teardown_bench --method terminate --mib 4 --vcpus 4
 finish

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# suspend.sh COUNT: suspend COUNT times down to the syscore level and resume, with
-# and without KVM.  S3 is chosen for its way there: TDX refuses only its end.
+# suspend.sh COUNT [no-tdx]: suspend COUNT times down to the syscore level and resume,
+# with and without KVM.  S3 is chosen for its way there: TDX refuses only its end.
+# no-tdx: the host cannot have TDX.
 
 . /lib.sh
 
@@ -28,8 +29,9 @@ expect "pm_test stops after the syscore level" sh -c 'echo core >/sys/power/pm_t
 	echo deep >/sys/power/mem_sleep && echo 0 >/sys/module/suspend/parameters/pm_test_delay'
 expect "suspend and resume $count times without KVM" suspend "$count"
 expect "$kvm loads" modprobe $kvm $tdx
-if grep -q tdx_host=off /proc/cmdline; then
+if [ "$2" = no-tdx ]; then
 	tdx=
+	expect "it runs without TDX" parameter kvm_intel tdx N
 elif [ -n "$tdx" ]; then
 	expect "it runs with TDX" parameter kvm_intel tdx Y
 fi

@@ -96,7 +96,9 @@ for event in release_hkid release_skipped page; do
 		sh -c "! grep -E ' (pfn|hpa|[a-z]*addr|ptr)|\*|%p' $events/kvm_tdx_$event/format"
 	echo 1 >$events/kvm_tdx_$event/enable
 done
-expect "only root reads them" sh -c "ls -ld $tracing | grep -q '^drwx------ '"
+for file in trace trace_pipe; do
+	expect "only root reads $file" sh -c "ls -l $tracing/$file | grep -q -- '^-r[w-]-r----- *1 0 *0 '"
+done
 
 expect "a TD is terminated" bench terminate
 expect "all steps are done once" stages flush_vps block write_back free_hkid
