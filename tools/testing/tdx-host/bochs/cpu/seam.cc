@@ -192,6 +192,18 @@ void bx_seam_c::load_module(void)
     p.nr_cmrs = 2;
   }
 
+  Bit64u hole = (Bit64u) SIM->get_param_num(BXPN_TDX_NOCMR)->get() << 20;
+  Bit64u hole_end = hole + (16 << 20);
+  if (hole) {
+    if (hole_end >= p.cmrs[0].size)
+      BX_FATAL(("tdx: nocmr is not within the first convertible memory"));
+    memmove(&p.cmrs[2], &p.cmrs[1], sizeof(p.cmrs[1]));
+    p.cmrs[1].base = hole_end;
+    p.cmrs[1].size = p.cmrs[0].size - hole_end;
+    p.cmrs[0].size = hole;
+    p.nr_cmrs++;
+  }
+
   p.clflush_before_alloc = SIM->get_param_bool(BXPN_TDX_CLFLUSH)->get();
 
   p.page = platform_page;
