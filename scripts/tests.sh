@@ -143,6 +143,16 @@ host_off()
 		"$kernel/arch/x86/boot/bzImage"
 }
 
+# host_late_cpu KERNEL OPTION...: tests/late-cpu.sh.
+host_late_cpu()
+{
+	local kernel=$1 known
+
+	shift
+	known=$(awk '$3 == "tdx_lp_initialized" { print $1 }' "$kernel/System.map")
+	host_script "late-cpu.sh $known" --kernel "$kernel" --append nokaslr "$@"
+}
+
 # host_restart reset|kexec|panic loaded|unloaded KERNEL OPTION...: tests/restart.sh.
 host_restart()
 {

@@ -21,6 +21,16 @@ status_of()
 	esac
 }
 
+# reason_of LEAF: what KVM says if it has failed.
+reason_of()
+{
+	case $1 in
+	SYS.INIT|SYS.LP.INIT)	echo 'a CPU could not be set up' ;;
+	SYS.RD)			echo "its metadata can't be read" ;;
+	*)			echo "its initialization failed, and can't be repeated" ;;
+	esac
+}
+
 # counted NAME: what the host has counted since the fault was set.
 counted()
 {
@@ -124,7 +134,7 @@ for arg; do
 		said "virt/tdx: SEAMCALL (0x$(printf %016x "${status% *}")) failed: ${status#* }"
 	[ -z "$rcx" ] || expect "and the operand" said "virt/tdx: RCX 0x$(printf %016x "$rcx")"
 	expect "and says that this was it" said 'virt/tdx: module initialization failed'
-	expect "KVM tells, too" said 'tdx: the TDX module can not be used (-5)'
+	expect "KVM tells, too" said "tdx: the TDX module can not be used (-5): $(reason_of "$leaf")"
 	refuse "the TDX module was not initialised" said 'virt/tdx: module initialized'
 	expect "kvm_intel runs without TDX" parameter kvm_intel tdx N
 	expect_undone
@@ -150,7 +160,7 @@ SYS.LP.INIT|SYS.RD)
 	;;
 *)
 	refuse "the TDX module is not initialised" said 'virt/tdx: module initialized'
-	expect "KVM says so" said 'tdx: the TDX module can not be used (-5)'
+	expect "KVM says so" said "tdx: the TDX module can not be used (-5): $(reason_of "$leaf")"
 	expect "kvm_intel runs without TDX" parameter kvm_intel tdx N
 	expect "nobody has called the TDX module" is seamcalls "$seamcalls"
 	expect "an ordinary VM runs on every CPU" vm_on_every_cpu

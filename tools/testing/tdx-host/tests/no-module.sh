@@ -9,6 +9,9 @@ ktap_print_header
 expect "the BIOS has enabled TDX" said 'virt/tdx: BIOS enabled'
 expect "kvm_intel loads with tdx=1" modprobe kvm_intel tdx=1
 expect "it runs without TDX" parameter kvm_intel tdx N
+# The base doesn't.
+! said 'virt/tdx: module initialization failed: CPU setup failed' ||
+	expect "KVM tells why" said "can not be used (-19): it isn't loaded"
 refuse "the TDX module was not initialised" said 'virt/tdx: module initialized'
 expect "an ordinary VM runs" /set_sregs_test
 expect "kvm_intel unloads" modprobe -r kvm_intel

@@ -11,11 +11,14 @@ refuse "no PAMT was allocated" said 'PAMT'
 expect "the erratum is still known" grep -q tdx_pw_mce /proc/cpuinfo
 expect "kvm_intel loads with tdx=1" modprobe kvm_intel tdx=1
 expect "it runs without TDX" parameter kvm_intel tdx N
+expect "KVM tells why" said 'can not be used (-19): it is disabled by tdx_host=off'
 expect "an ordinary VM runs" /set_sregs_test
 expect "a selftest that needs TDX is skipped" \
 	sh -c '/tdx_teardown_bench --method terminate --mib 4; [ $? = 4 ]'
 expect "memory is added" add_memory
 expect "memory goes online" online_memory
+sleep 2
+refuse "nothing is said about it" said 'virt/tdx: memory'
 expect "a kernel can be loaded in spite of the erratum" kexec load /bzImage /init ''
 expect "a crash kernel can be loaded, too" kexec panic /bzImage /init ''
 finish

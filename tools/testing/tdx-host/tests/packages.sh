@@ -30,6 +30,7 @@ expect "and none of the second one" online 0 2
 expect "kvm_intel reloads with that" reload kvm_intel tdx=1
 expect "it still runs without TDX" parameter kvm_intel tdx N
 expect "the package is named" said 'virt/tdx: packages 1 have no online CPU'
+expect "KVM tells why" said 'can not be used (-6): a package has no online CPU'
 refuse "no PAMT was allocated" said 'allocated for PAMT'
 expect "one CPU of the second package is online" online 1 2
 expect "kvm_intel reloads once more" reload kvm_intel tdx=1

@@ -6,6 +6,9 @@
  * reset the machine (not for "kexec"), or fail with -ENODEV if the counters of the
  * host do not say that it did.
  *
+ * misdeeds do=late known=ADDRESS: make CPU 1, which is offline, one that the TDX module
+ * doesn't know, as far as the kernel can tell, and fail with -ECANCELED.
+ *
  * misdeeds do=mce dump=ADDRESS: have tdx_dump_mce_info() look at a memory error, as a
  * fatal machine check does, and fail with -ECANCELED if it has no message for that.
  */
@@ -37,6 +40,10 @@ module_param(incoherent, ulong, 0);
 /* Address of tdx_dump_mce_info(), from there as well. */
 static ulong dump;
 module_param(dump, ulong, 0);
+
+/* Address of tdx_lp_initialized, from System.map. */
+static ulong known;
+module_param(known, ulong, 0);
 
 #define TDH_PHYMEM_PAGE_RDMD	24
 #define PT_REG			3
@@ -258,6 +265,17 @@ static int mce(void)
 	return message ? 0 : -ECANCELED;
 }
 
+static int late(void)
+{
+	bool *flag = (bool *)(known + per_cpu_offset(1));
+
+	if (!known || cpu_online(1) || !*flag)
+		return -ENXIO;
+	*flag = false;
+	pr_info("misdeeds: CPU 1 is late\n");
+	return -ECANCELED;
+}
+
 static void hold_lock(u64 ticks)
 {
 	static DEFINE_RWLOCK(lock);
@@ -372,6 +390,8 @@ static int __init misdeeds_init(void)
 		r = poison();
 	} else if (!strcmp(do_what, "mce")) {
 		return mce();
+	} else if (!strcmp(do_what, "late")) {
+		return late();
 	} else if (!strcmp(do_what, "kexec")) {
 		on_each_cpu(forget_seamcalls, NULL, 1);
 		return 0;
