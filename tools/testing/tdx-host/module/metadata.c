@@ -130,6 +130,7 @@ void tdm_metadata_init(struct tdx_module *m)
 	add_field(m, 0x8800000100000002, MODEL_BUILD_NUM);
 	add_field(m, 0x0800000100000003, 5);		/* minor version */
 	add_field(m, 0x0800000100000004, 1);		/* major version */
+	add_field(m, 0x0800000100000005, 5);		/* update version */
 	add_field(m, 0x0a00000300000008,
 		  TDX_FEATURES0_PENDING_EPT_VIOLATION_V2 |
 		  TDX_FEATURES0_NO_RBP_MOD | TDX_FEATURES0_TOPOLOGY_ENUM |
