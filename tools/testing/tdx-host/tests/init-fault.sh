@@ -57,6 +57,15 @@ machine_check()
 	said 'misdeeds: no message'
 }
 
+# version_after LEAF: the version is read once all CPUs have done SYS.LP.INIT.
+version_after()
+{
+	case $1 in
+	SYS.INIT|SYS.LP.INIT) ;;
+	*)	echo 1.5.05 ;;
+	esac
+}
+
 forget_messages()
 {
 	dmesg -c >/dev/null
@@ -116,7 +125,6 @@ expect "kvm_intel loads with tdx=0" modprobe kvm_intel tdx=0
 expect "an ordinary VM runs on every CPU" vm_on_every_cpu
 [ "$(nproc)" = 1 ] || expect "CPUs go offline and online" cycle_cpus
 expect "kvm_intel unloads" modprobe -r kvm_intel
-free=$(free_kib)
 for arg; do
 	IFS=: read -r leaf nth rcx <<-EOT
 		$arg
@@ -124,6 +132,7 @@ for arg; do
 	status=$(status_of "$leaf") || { echo "init-fault.sh: no leaf $leaf"; exit 2; }
 	ktap_print_msg "$arg"
 	forget_messages
+	free=$(free_kib)
 	count=1
 	[ "$leaf" != SYS.KEY.CONFIG ] || count=11
 	# shellcheck disable=SC2086 # two words
@@ -138,6 +147,7 @@ for arg; do
 	refuse "the TDX module was not initialised" said 'virt/tdx: module initialized'
 	expect "kvm_intel runs without TDX" parameter kvm_intel tdx N
 	expect_undone
+	expect "sysfs tells of it" sysfs_says failed "$(version_after "$leaf")" "$(reason_of "$leaf")*"
 	seamcalls=$(counted seamcalls)
 	expect "the kernel looks at a machine check" machine_check
 	expect "an ordinary VM runs on every CPU" vm_on_every_cpu
@@ -153,6 +163,7 @@ expect "kvm_intel reloads with tdx=1" modprobe kvm_intel tdx=1
 case $leaf in
 SYS.LP.INIT|SYS.RD)
 	expect "the TDX module is initialised" said 'virt/tdx: module initialized'
+	expect "sysfs says so" sysfs_says initialized 1.5.05 ''
 	expect "kvm_intel runs with TDX" parameter kvm_intel tdx Y
 	expect "a TD is torn down" /tdx_teardown_bench --method terminate --mib 4
 	[ "$(nproc)" = 1 ] || expect "CPUs go offline and online" cycle_cpus
@@ -161,6 +172,7 @@ SYS.LP.INIT|SYS.RD)
 *)
 	refuse "the TDX module is not initialised" said 'virt/tdx: module initialized'
 	expect "KVM says so" said "tdx: the TDX module can not be used (-5): $(reason_of "$leaf")"
+	expect "sysfs says so" sysfs_says failed "$(version_after "$leaf")" "$(reason_of "$leaf")*"
 	expect "kvm_intel runs without TDX" parameter kvm_intel tdx N
 	expect "nobody has called the TDX module" is seamcalls "$seamcalls"
 	expect "an ordinary VM runs on every CPU" vm_on_every_cpu

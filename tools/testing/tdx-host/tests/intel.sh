@@ -10,6 +10,9 @@ ktap_print_msg "the TDX module of this host is a software model"
 expect "TDX module is initialised before KVM is loaded" said 'virt/tdx: module initialized'
 # Other tests look for the same words to tell that it isn't so.
 expect "PAMTs were allocated for it" said 'allocated for PAMT'
+expect "the kernel log names tdx_host=" said 'virt/tdx: module initialized.*tdx_host=off'
+expect "and the module's version" said 'virt/tdx: Module version: 1\.5\.05$'
+expect "sysfs says that, too" sysfs_says initialized 1.5.05 ''
 expect "kvm is not loaded yet" [ ! -d /sys/module/kvm ]
 expect "CPUs go offline and online while only TDX uses VMX" cycle_cpus
 

@@ -22,6 +22,8 @@ expect "only a part of the $present CPUs is online" [ "$(nproc)" -lt "$present" 
 if said 'virt/tdx: BIOS enabled'; then
 	expect "the CPUs that are missing are named" said 'virt/tdx: CPUs [0-9,-]* are offline'
 	refuse "no PAMT was allocated" said 'allocated for PAMT'
+	expect "the version is known nevertheless" said 'virt/tdx: Module version: 1\.5\.05$'
+	expect "sysfs says why" sysfs_says failed 1.5.05 'some CPUs have never been online'
 fi
 expect "$kvm loads" modprobe $kvm $tdx
 if [ -n "$tdx" ]; then
@@ -35,6 +37,7 @@ expect "an ordinary VM runs on every CPU" vm_on_every_cpu
 expect "$kvm reloads" reload $kvm $tdx
 if [ -n "$tdx" ]; then
 	expect "it runs with TDX" parameter $kvm tdx Y
+	expect "sysfs says so" sysfs_says initialized 1.5.05 ''
 	expect "a TD is torn down" /tdx_teardown_bench --method terminate --mib 4
 fi
 expect "an ordinary VM runs on every CPU after that" vm_on_every_cpu

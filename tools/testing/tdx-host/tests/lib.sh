@@ -51,6 +51,22 @@ said()
 	dmesg | grep -q "$1"
 }
 
+# sysfs_says STATE VERSION REASON: files of the device tdx_host; REASON is a pattern.
+sysfs_says()
+{
+	local device=/sys/devices/faux/tdx_host state version reason
+
+	state=$(cat $device/state) && reason=$(cat $device/reason) || return
+	version=$(cat $device/version 2>/dev/null)
+	echo "state '$state', version '$version', reason '$reason'"
+	[ "$state" = "$1" ] && [ "$version" = "$2" ] || return
+	# shellcheck disable=SC2254 # a pattern
+	case $reason in
+	$3)	;;
+	*)	return 1 ;;
+	esac
+}
+
 cycle_cpus()
 {
 	local cpu n

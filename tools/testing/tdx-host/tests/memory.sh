@@ -14,6 +14,14 @@ each_block()
 	done
 }
 
+# What isn't next to any memory that the kernel has known at boot.
+apart()
+{
+	memory=$((0x30000000))
+	block=/sys/devices/system/memory/memory$((memory / (128 << 20)))
+	"$@"
+}
+
 # lines N RE: the kernel log has N lines that match.
 lines()
 {
@@ -38,14 +46,20 @@ expect "kvm_intel loads with tdx=1" modprobe kvm_intel tdx=1
 expect "it runs without TDX" parameter kvm_intel tdx N
 expect "the memory in the way is named" said "$range and can't be used for TDs. Offline it"
 expect "KVM tells why" said 'can not be used (-16): memory that was onlined after boot'
+case $1 in
+on)	expect "sysfs tells of memory" sysfs_says initialized 1.5.05 'memory *' ;;
+defer)	expect "sysfs tells of memory" sysfs_says failed '' 'memory *' ;;
+esac
 [ "$1" = on ] || refuse "the TDX module is not initialised for that" said 'virt/tdx: module initialized'
 expect "an ordinary VM runs" /set_sregs_test
 expect "memory goes offline" each_block offline_memory
 expect "kvm_intel reloads with tdx=1" reload kvm_intel tdx=1
 expect "it runs with TDX" parameter kvm_intel tdx Y
+expect "sysfs says so" sysfs_says initialized 1.5.05 ''
 for n in 1 2 3; do
 	refuse "memory does not go online" each_block online_memory
 done
+refuse "nor does memory that isn't next to any that TDX has" apart online_memory
 expect "the memory that is refused is named once" \
 	lines 1 "virt/tdx: memory \[0x28000000-0x2fffffff\] didn't exist"
 sleep 2

@@ -51,6 +51,8 @@ second_boot()
 	[ -z "$tdx" ] || refuse "the TDX module isn't initialised again" said 'virt/tdx: module initialized'
 	[ "$how" != panic ] || [ -z "$tdx" ] ||
 		expect "a crash kernel leaves it alone" said 'virt/tdx: module not initialized: this is a crash kernel'
+	[ "$how" != panic ] || [ -z "$tdx" ] ||
+		expect "sysfs says so" sysfs_says off '' '*crash kernel'
 	expect "an ordinary VM runs on every CPU" vm_on_every_cpu
 	expect "CPUs go offline and online" cycle_cpus
 	expect "an ordinary VM runs on every CPU after that" vm_on_every_cpu
