@@ -395,7 +395,7 @@ static void sys_rd_chain(void **state)
 		id = out(r, RDX);
 		seen++;
 	}
-	assert_int_equal(seen, 6 + 1 + 64 + 14 + 3 * 18);
+	assert_int_equal(seen, 7 + 1 + 64 + 14 + 3 * 18);
 }
 
 static void sys_rd_errors(void **state)
