@@ -9,6 +9,9 @@
  * misdeeds do=late known=ADDRESS: make CPU 1, which is offline, one that the TDX module
  * doesn't know, as far as the kernel can tell, and fail with -ECANCELED.
  *
+ * misdeeds do=deaf: have CPU 1 keep IRQs disabled from the first syscore callback of
+ * a reboot on, which the host does not report.
+ *
  * misdeeds do=mce dump=ADDRESS: have tdx_dump_mce_info() look at a memory error, as a
  * fatal machine check does, and fail with -ECANCELED if it has no message for that.
  */
@@ -19,6 +22,7 @@
 #include <linux/percpu.h>
 #include <linux/sizes.h>
 #include <linux/smp.h>
+#include <linux/syscore_ops.h>
 
 #include <asm/apicdef.h>
 #include <asm/fixmap.h>
@@ -171,6 +175,23 @@ static void wait_for_init_in_svm(void *stgi)
 	for (;;)
 		cpu_relax();
 }
+
+static void be_deaf(void *unused)
+{
+	reach(1);
+	for (;;)
+		cpu_relax();
+}
+
+static void deafen(void)
+{
+	smp_call_function_single(1, be_deaf, NULL, 0);
+	await(1);
+}
+
+static struct syscore_ops deafen_ops = {
+	.shutdown = deafen,
+};
 
 static void forget_seamcalls(void *unused)
 {
@@ -392,6 +413,9 @@ static int __init misdeeds_init(void)
 		return mce();
 	} else if (!strcmp(do_what, "late")) {
 		return late();
+	} else if (!strcmp(do_what, "deaf")) {
+		register_syscore_ops(&deafen_ops);
+		return 0;
 	} else if (!strcmp(do_what, "kexec")) {
 		on_each_cpu(forget_seamcalls, NULL, 1);
 		return 0;
