@@ -4,12 +4,14 @@
  */
 #define pr_fmt(fmt)	"virt: " fmt
 
+#include <linux/atomic.h>
 #include <linux/bug.h>
 #include <linux/cc_platform.h>
 #include <linux/cleanup.h>
 #include <linux/compiler.h>
 #include <linux/cpufeature.h>
 #include <linux/cpumask.h>
+#include <linux/delay.h>
 #include <linux/errno.h>
 #include <linux/gfp.h>
 #include <linux/init.h>
@@ -18,9 +20,11 @@
 #include <linux/lockdep.h>
 #include <linux/mm.h>
 #include <linux/percpu.h>
+#include <linux/preempt.h>
 #include <linux/printk.h>
 #include <linux/rcupdate.h>
 #include <linux/smp.h>
+#include <linux/syscore_ops.h>
 #include <linux/tboot.h>
 #include <linux/topology.h>
 
@@ -340,24 +344,28 @@ static __init void x86_svm_init(void) { }
  */
 int x86_virt_get_ref(int feature)
 {
-	int r;
+	bool first;
+	int r = 0;
 
 	if (!virt_ops || virt_ops->feature != feature)
 		return -EOPNOTSUPP;
 
 	/*
-	 * The count must not be seen before virtualization is enabled, not even
-	 * by an IRQ: references are also put by function call IPIs.
+	 * The count must not be seen before virtualization is enabled, nor may
+	 * the IPI of x86_virt_shutdown() come after a look at the flag and before
+	 * virtualization is enabled.
 	 */
 	guard(irqsave)();
 
-	if (__this_cpu_inc_return(virt_nr_users) > 1)
-		return 0;
+	first = __this_cpu_inc_return(virt_nr_users) == 1;
 
 	/* Pairs with x86_virt_begin_emergency(). */
 	smp_mb();
 
-	r = READ_ONCE(virt_rebooting) ? -EBUSY : virt_ops->enable_cpu();
+	if (READ_ONCE(virt_rebooting))
+		r = -EBUSY;
+	else if (first)
+		r = virt_ops->enable_cpu();
 	if (r)
 		__this_cpu_dec(virt_nr_users);
 
@@ -395,16 +403,17 @@ void x86_virt_put_ref(int feature)
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(x86_virt_put_ref);
 
-/* RCU-protected callback to prepare for disabling virtualization in an emergency. */
+/* RCU-protected callback to prepare for disabling virtualization against the counts. */
 static x86_virt_emergency_cb_t __rcu *x86_virt_emergency_callback;
 
 /**
- * x86_virt_register_emergency_callback - Get called before an emergency disable
+ * x86_virt_register_emergency_callback - Get called when the system goes down
  * @callback: Called on each CPU, before virtualization is disabled there, to
  *	      flush state that the CPU may still write back, e.g. VMCSes.
  *
- * @callback is called with IRQs disabled, possibly in NMI context, while
- * virtualization may be disabled already. virt_rebooting is set.
+ * @callback is called with IRQs disabled, while virtualization may be disabled
+ * already. virt_rebooting is set.  If its argument is %true, this isn't an
+ * emergency: the call doesn't come in NMI context, nor out of a crash.
  *
  * There can be only one callback, which is KVM's.
  *
@@ -438,30 +447,10 @@ void x86_virt_unregister_emergency_callback(x86_virt_emergency_cb_t *callback)
 }
 EXPORT_SYMBOL_FOR_MODULES(x86_virt_unregister_emergency_callback, "kvm");
 
-/**
- * x86_virt_emergency_disable_cpu - Disable virtualization on this CPU for good
- *
- * Disable virtualization, i.e. VMX or SVM, to ensure INIT is recognized during
- * reboot.  VMX blocks INIT if the CPU is post-VMXON, and SVM blocks INIT if
- * GIF=0, i.e. if the crash occurred between CLGI and STGI.
- *
- * References are ignored, and are still held afterwards.  Users don't take part,
- * except for KVM's callback, if KVM is loaded at all.
- *
- * Context: Any, including NMI. IRQs must be disabled.
- */
-void x86_virt_emergency_disable_cpu(void)
+/* Precedes disabling virtualization on this CPU, whatever references are left. */
+static void x86_virt_prepare_disable(bool orderly)
 {
 	x86_virt_emergency_cb_t *callback;
-
-	/*
-	 * IRQs must stay disabled until the CPU stops, to guarantee that no
-	 * task gets to run on it and to enable virtualization again.
-	 */
-	lockdep_assert_irqs_disabled();
-
-	if (!virt_ops)
-		return;
 
 	/*
 	 * Set the flag before the callback makes use of virtualization, which may
@@ -478,8 +467,33 @@ void x86_virt_emergency_disable_cpu(void)
 	 */
 	callback = rcu_dereference_raw(x86_virt_emergency_callback);
 	if (callback)
-		callback();
+		callback(orderly);
+}
 
+/**
+ * x86_virt_emergency_disable_cpu - Disable virtualization on this CPU for good
+ *
+ * Disable virtualization, i.e. VMX or SVM, to ensure INIT is recognized during
+ * reboot.  VMX blocks INIT if the CPU is post-VMXON, and SVM blocks INIT if
+ * GIF=0, i.e. if the crash occurred between CLGI and STGI.
+ *
+ * References are ignored, and are still held afterwards.  Users don't take part,
+ * except for KVM's callback, if KVM is loaded at all.
+ *
+ * Context: Any, including NMI. IRQs must be disabled.
+ */
+void x86_virt_emergency_disable_cpu(void)
+{
+	/*
+	 * IRQs must stay disabled until the CPU stops, to guarantee that no
+	 * task gets to run on it and to enable virtualization again.
+	 */
+	lockdep_assert_irqs_disabled();
+
+	if (!virt_ops)
+		return;
+
+	x86_virt_prepare_disable(false);
 	virt_ops->emergency_disable_cpu();
 }
 
@@ -518,6 +532,66 @@ bool x86_virt_begin_emergency(void)
 	return x86_virt_is_enabled() || virt_ops->is_enabled_cpu();
 }
 
+/* CPUs on which x86_virt_shutdown() has yet to disable virtualization. */
+static atomic_t virt_nr_cpus_pending;
+
+static void x86_virt_disable_cpu(void)
+{
+	if (virt_ops->is_enabled_cpu())
+		virt_ops->disable_cpu();
+}
+
+static void x86_virt_shutdown_cpu(void *unused)
+{
+	x86_virt_prepare_disable(true);
+	x86_virt_disable_cpu();
+	atomic_dec(&virt_nr_cpus_pending);
+}
+
+/*
+ * Disable virtualization on all CPUs for good, whatever references are left: on
+ * reboot, power-off and kexec.  Nobody stops the other CPUs with reboot=force.
+ *
+ * Tasks may be running vCPUs until the very end, and load VMCSes whenever they
+ * find VMX enabled.  Thus each CPU has VMCSes cleared and VMX disabled in one go.
+ * A CPU on which an IRQ-off section gets in first, and enables virtualization, has
+ * it disabled after that.
+ *
+ * A CPU that doesn't answer in time is left to the NMI that stops it.
+ */
+static void x86_virt_shutdown(void)
+{
+	/* It takes time to write caches back, on all CPUs at once. */
+	int msecs = 3 * MSEC_PER_SEC, nr;
+
+	guard(preempt)();
+
+	WRITE_ONCE(virt_rebooting, true);
+
+	atomic_set(&virt_nr_cpus_pending, num_online_cpus() - 1);
+	smp_call_function(x86_virt_shutdown_cpu, NULL, 0);
+
+	while ((nr = atomic_read(&virt_nr_cpus_pending)) && msecs--)
+		mdelay(1);
+	if (nr)
+		pr_warn("%d CPUs don't disable virtualization, going on without them\n", nr);
+
+	guard(irqsave)();
+
+	x86_virt_prepare_disable(true);
+
+	/*
+	 * KVM has stopped on all CPUs, and this one still has virtualization enabled:
+	 * the place for a last SEAMCALL, i.e. TDH.SYS.DISABLE.
+	 */
+
+	x86_virt_disable_cpu();
+}
+
+static struct syscore_ops x86_virt_syscore_ops = {
+	.shutdown = x86_virt_shutdown,
+};
+
 /**
  * x86_virt_init - Prepare for enabling hardware virtualization
  *
@@ -535,4 +609,7 @@ void __init x86_virt_init(void)
 
 	x86_vmx_init();
 	x86_svm_init();
+
+	if (virt_ops)
+		register_syscore_ops(&x86_virt_syscore_ops);
 }

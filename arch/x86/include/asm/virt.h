@@ -5,7 +5,7 @@
 #include <linux/init.h>
 #include <linux/types.h>
 
-typedef void (x86_virt_emergency_cb_t)(void);
+typedef void (x86_virt_emergency_cb_t)(bool orderly);
 
 #if IS_ENABLED(CONFIG_KVM_X86)
 extern bool virt_rebooting;

@@ -21,12 +21,14 @@
 
 #include <kunit/test.h>
 
+#include <linux/atomic.h>
 #include <linux/bug.h>
 #include <linux/cc_platform.h>
 #include <linux/cleanup.h>
 #include <linux/compiler.h>
 #include <linux/cpufeature.h>
 #include <linux/cpumask.h>
+#include <linux/delay.h>
 #include <linux/errno.h>
 #include <linux/gfp.h>
 #include <linux/init.h>
@@ -42,6 +44,7 @@
 #include <linux/smp.h>
 #include <linux/sprintf.h>
 #include <linux/string.h>
+#include <linux/syscore_ops.h>
 #include <linux/tboot.h>
 #include <linux/topology.h>
 
@@ -109,9 +112,20 @@ static struct {
 	int		nmi_before_step;
 	bool		nmi_raised;
 
-	/* The flag, at the time of the callback and of disabling. */
+	/* What the callback was told, the flag at its time and that of disabling. */
+	bool		callback_orderly;
 	bool		callback_saw_rebooting;
 	bool		disable_saw_rebooting;
+
+	/* IPIs reach one other CPU: when, and what that does right before. */
+	int		other_cpu;
+	int		answer_after_ms;
+	void		(*before_ipi)(void *data);
+	void		*before_ipi_data;
+	smp_call_func_t	ipi;
+	int		ms;
+
+	struct syscore_ops *syscore_ops;
 
 	/* Called in lieu of waiting. */
 	void		(*during_grace_period)(void);
@@ -365,6 +379,40 @@ static __sim void sim_synchronize_rcu(void)
 		sim.during_grace_period();
 }
 
+static void sim_deliver_ipi(void)
+{
+	if (sim.before_ipi)
+		smp_call_function_single(sim.other_cpu, sim.before_ipi,
+					 sim.before_ipi_data, true);
+	smp_call_function_single(sim.other_cpu, sim.ipi, NULL, true);
+}
+
+static __sim void sim_smp_call_function(smp_call_func_t func, void *info, int wait)
+{
+	sim_expect(!wait, "waits for a CPU, whether or not that answers");
+
+	sim.ipi = func;
+	if (!sim.answer_after_ms)
+		sim_deliver_ipi();
+}
+
+static __sim void sim_mdelay(unsigned long ms)
+{
+	sim.ms += ms;
+	if (sim.ms == sim.answer_after_ms)
+		sim_deliver_ipi();
+}
+
+static __sim unsigned int sim_num_online_cpus(void)
+{
+	return 2;
+}
+
+static __sim void sim_register_syscore_ops(struct syscore_ops *ops)
+{
+	sim.syscore_ops = ops;
+}
+
 static __printf(1, 2) void sim_warn(const char *fmt, ...)
 {
 	va_list args;
@@ -391,6 +439,8 @@ static __printf(1, 2) void sim_warn(const char *fmt, ...)
 #define lockdep_assert_irqs_disabled()		WARN_ON_ONCE(!irqs_disabled())
 #undef pr_err
 #define pr_err					no_printk
+#undef pr_warn
+#define pr_warn					sim_warn
 
 #undef EXPORT_SYMBOL_FOR_MODULES
 #define EXPORT_SYMBOL_FOR_MODULES(symbol, modules)
@@ -416,6 +466,13 @@ static __printf(1, 2) void sim_warn(const char *fmt, ...)
 #define free_page				sim_free_page
 #undef synchronize_rcu
 #define synchronize_rcu				sim_synchronize_rcu
+
+#define smp_call_function			sim_smp_call_function
+#undef mdelay
+#define mdelay					sim_mdelay
+#undef num_online_cpus
+#define num_online_cpus				sim_num_online_cpus
+#define register_syscore_ops			sim_register_syscore_ops
 
 #undef rdmsrq
 #define rdmsrq(msr, val)			((val) = sim_rdmsrq(msr))
@@ -813,13 +870,14 @@ static void __init x86_virt_disabled_by_others(struct kunit *test)
 
 /* Emergencies */
 
-static void callback(void)
+static void callback(bool orderly)
 {
 	sim_step("callback");
+	sim.callback_orderly = orderly;
 	sim.callback_saw_rebooting = virt_rebooting;
 }
 
-static void another_callback(void)
+static void another_callback(bool orderly)
 {
 	sim_step("another callback");
 }
@@ -870,8 +928,8 @@ static void __init x86_virt_begin_emergency_test(struct kunit *test)
 	x86_virt_get_ref(flavor->feature);
 	forget();
 	KUNIT_EXPECT_TRUE(test, x86_virt_begin_emergency());
-	KUNIT_EXPECT_EQ(test, 0, x86_virt_get_ref(flavor->feature));
-	x86_virt_put_ref(flavor->feature);
+	KUNIT_EXPECT_EQ(test, -EBUSY, x86_virt_get_ref(flavor->feature));
+	KUNIT_EXPECT_TRUE(test, x86_virt_is_enabled());
 	x86_virt_put_ref(flavor->feature);
 	expect_steps(test, flavor->disable, 0);
 }
@@ -889,6 +947,7 @@ static void __init x86_virt_emergency_callback_test(struct kunit *test)
 	snprintf(steps, sizeof(steps), "callback %s", flavor->emergency);
 	expect_steps(test, steps, 0);
 	KUNIT_EXPECT_TRUE(test, virt_is_off());
+	KUNIT_EXPECT_FALSE(test, sim.callback_orderly);
 	KUNIT_EXPECT_TRUE(test, sim.callback_saw_rebooting);
 	KUNIT_EXPECT_TRUE(test, sim.disable_saw_rebooting);
 }
@@ -993,6 +1052,146 @@ static void __init x86_virt_callback_registration(struct kunit *test)
 	expect_steps(test, "another callback", 0);
 }
 
+/* Reboot, power-off and kexec */
+
+/* The CPU that carries on is the last one to have virtualization enabled. */
+static void shutdown_callback(bool orderly)
+{
+	callback(orderly);
+	if (in_task())
+		sim_expect(sim_virt_is_off(per_cpu_ptr(&sim_cpu, sim.other_cpu)),
+			   "the CPU that carries on isn't the last one");
+}
+
+static int __init on_other_cpu(smp_call_func_t func, const struct flavor *flavor)
+{
+	struct remote_get get = { .feature = flavor->feature, .r = -1 };
+
+	smp_call_function_single(sim.other_cpu, func, &get, true);
+	return get.r;
+}
+
+static bool __init other_virt_is_off(void)
+{
+	return sim_virt_is_off(per_cpu_ptr(&sim_cpu, sim.other_cpu));
+}
+
+/* Both CPUs have a reference of KVM, and one of TDX. */
+static void __init begin_shutdown(struct kunit *test)
+{
+	const struct flavor *flavor = test->param_value;
+	int i;
+
+	sim.other_cpu = cpumask_any_but(cpu_online_mask, raw_smp_processor_id());
+	if (sim.other_cpu >= nr_cpu_ids)
+		kunit_skip(test, "needs two CPUs");
+	KUNIT_ASSERT_NOT_NULL(test, sim.syscore_ops);
+
+	x86_virt_register_emergency_callback(shutdown_callback);
+	for (i = 0; i < 2; i++) {
+		KUNIT_EXPECT_EQ(test, 0, x86_virt_get_ref(flavor->feature));
+		KUNIT_EXPECT_EQ(test, 0, on_other_cpu(remote_get, flavor));
+	}
+	forget();
+}
+
+static void __init x86_virt_shutdown_test(struct kunit *test)
+{
+	const struct flavor *flavor = test->param_value;
+	char steps[128];
+
+	begin_shutdown(test);
+	sim.syscore_ops->shutdown();
+	snprintf(steps, sizeof(steps), "callback %s callback %s",
+		 flavor->disable, flavor->disable);
+	expect_steps(test, steps, 0);
+	KUNIT_EXPECT_TRUE(test, virt_is_off());
+	KUNIT_EXPECT_TRUE(test, other_virt_is_off());
+	KUNIT_EXPECT_TRUE(test, sim.callback_orderly);
+	KUNIT_EXPECT_TRUE(test, sim.callback_saw_rebooting);
+	KUNIT_EXPECT_EQ(test, 0, sim.ms);
+
+	/* References are still there, and are put as usual. */
+	x86_virt_put_ref(flavor->feature);
+	expect_steps(test, "", 0);
+	x86_virt_put_ref(flavor->feature);
+	expect_steps(test, flavor->disable_again, 0);
+
+	sim.syscore_ops->shutdown();
+	expect_steps(test, "callback callback", 0);
+}
+
+/* KVM is being enabled on another CPU, with and without a reference of TDX. */
+static void __init x86_virt_shutdown_and_get(struct kunit *test)
+{
+	const struct flavor *flavor = test->param_value;
+	struct remote_get get = { .feature = flavor->feature };
+	char steps[64];
+	int refs;
+
+	for (refs = 2; refs >= 0; refs -= 2) {
+		x86_virt_hw_exit(test);
+		x86_virt_hw_init(test);
+		begin_shutdown(test);
+		if (!refs) {
+			on_other_cpu(remote_put, flavor);
+			on_other_cpu(remote_put, flavor);
+		}
+		forget();
+
+		get.r = 1;
+		sim.before_ipi = remote_get;
+		sim.before_ipi_data = &get;
+		sim.syscore_ops->shutdown();
+		KUNIT_EXPECT_EQ(test, -EBUSY, get.r);
+		KUNIT_EXPECT_TRUE(test, other_virt_is_off());
+
+		if (refs)
+			forget();
+		snprintf(steps, sizeof(steps), "callback callback %s", flavor->disable);
+		expect_steps(test, refs ? "" : steps, 0);
+
+		KUNIT_EXPECT_EQ(test, -EBUSY, on_other_cpu(remote_get, flavor));
+		KUNIT_EXPECT_EQ(test, -EBUSY, x86_virt_get_ref(flavor->feature));
+		expect_steps(test, "", 0);
+		KUNIT_EXPECT_EQ(test, refs, per_cpu(virt_nr_users, sim.other_cpu));
+	}
+}
+
+static void __init x86_virt_shutdown_slow_cpu(struct kunit *test)
+{
+	begin_shutdown(test);
+	sim.answer_after_ms = 500;
+	sim.syscore_ops->shutdown();
+	KUNIT_EXPECT_EQ(test, 500, sim.ms);
+	KUNIT_EXPECT_EQ(test, 0, sim.warnings);
+	KUNIT_EXPECT_TRUE(test, virt_is_off());
+	KUNIT_EXPECT_TRUE(test, other_virt_is_off());
+}
+
+static void __init x86_virt_shutdown_deaf_cpu(struct kunit *test)
+{
+	const struct flavor *flavor = test->param_value;
+	char steps[64];
+
+	begin_shutdown(test);
+	/* The CPU that carries on isn't going to be the last one. */
+	rcu_assign_pointer(x86_virt_emergency_callback, callback);
+	sim.answer_after_ms = 100 * MSEC_PER_SEC;
+	sim.syscore_ops->shutdown();
+	KUNIT_EXPECT_GE(test, sim.ms, MSEC_PER_SEC);
+	KUNIT_EXPECT_LE(test, sim.ms, 10 * MSEC_PER_SEC);
+	snprintf(steps, sizeof(steps), "callback %s", flavor->disable);
+	expect_steps(test, steps, 1);
+	KUNIT_EXPECT_TRUE(test, virt_is_off());
+	KUNIT_EXPECT_FALSE(test, other_virt_is_off());
+
+	/* It comes to its senses. */
+	sim_deliver_ipi();
+	expect_steps(test, steps, 0);
+	KUNIT_EXPECT_TRUE(test, other_virt_is_off());
+}
+
 /* Boot */
 
 static void __init expect_no_virt(struct kunit *test)
@@ -1000,6 +1199,7 @@ static void __init expect_no_virt(struct kunit *test)
 	struct sim_cpu before = *raw_cpu_ptr(&sim_cpu);
 
 	KUNIT_EXPECT_EQ(test, 0, sim.pages);
+	KUNIT_EXPECT_NULL(test, sim.syscore_ops);
 
 	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, x86_virt_get_ref(X86_FEATURE_VMX));
 	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, x86_virt_get_ref(X86_FEATURE_SVM));
@@ -1282,6 +1482,10 @@ static struct kunit_case __refdata x86_virt_hw_cases[] = {
 	KUNIT_CASE_PARAM(x86_virt_emergency_with_irqs, flavor_gen_params),
 	KUNIT_CASE_PARAM(x86_virt_emergency_anywhere, flavor_gen_params),
 	KUNIT_CASE(x86_virt_callback_registration),
+	KUNIT_CASE_PARAM(x86_virt_shutdown_test, flavor_gen_params),
+	KUNIT_CASE_PARAM(x86_virt_shutdown_and_get, flavor_gen_params),
+	KUNIT_CASE_PARAM(x86_virt_shutdown_slow_cpu, flavor_gen_params),
+	KUNIT_CASE_PARAM(x86_virt_shutdown_deaf_cpu, flavor_gen_params),
 	KUNIT_CASE(x86_virt_init_no_vendor),
 	KUNIT_CASE(x86_virt_init_both_vendors),
 	KUNIT_CASE(x86_virt_init_svm_in_cc_guest),

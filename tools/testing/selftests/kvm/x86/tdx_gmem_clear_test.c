@@ -123,23 +123,33 @@ GMEM_TEST(td_initial_memory)
 	kvm_vm_free(vm);
 }
 
-/* Pages that the guest has yet to accept. */
-GMEM_TEST(td_pending_memory)
+/* The number of pages cleared while all of a TD's memory is pre-faulted. */
+static u64 cleared_by_pre_fault(struct __test_metadata *_metadata,
+				FIXTURE_DATA(gmem) * self, u64 flags, bool private)
 {
 	struct kvm_vcpu *vcpu;
 	struct kvm_vm *vm = create_td(&vcpu);
+	u64 cleared = 0;
 
-	add_memory(vm, vm_create_guest_memfd(vm, TEST_SIZE, 0));
-	vm_mem_set_private(vm, TEST_GPA, TEST_SIZE);
+	add_memory(vm, vm_create_guest_memfd(vm, TEST_SIZE, flags));
+	if (private)
+		vm_mem_set_private(vm, TEST_GPA, TEST_SIZE);
 	tdx_vm_finalize(vm);
 
 	start_count(self);
 	tdx_pre_fault_memory(vcpu, TEST_GPA, TEST_SIZE);
 	if (self->model) {
-		TH_LOG("%lu pages mapped, %lu cleared", (u64)TEST_PAGES, pages_cleared());
-		EXPECT_LT(pages_cleared(), OTHER_PAGES);
+		cleared = pages_cleared();
+		TH_LOG("%lu pages mapped, %lu cleared", (u64)TEST_PAGES, cleared);
 	}
 	kvm_vm_free(vm);
+	return cleared;
+}
+
+/* Pages that the guest has yet to accept. */
+GMEM_TEST(td_pending_memory)
+{
+	EXPECT_LT(cleared_by_pre_fault(_metadata, self, 0, true), OTHER_PAGES);
 }
 
 /*
@@ -149,21 +159,11 @@ GMEM_TEST(td_pending_memory)
 static void test_td_mmap(struct __test_metadata *_metadata,
 			 FIXTURE_DATA(gmem) * self, bool private)
 {
-	struct kvm_vcpu *vcpu;
-	struct kvm_vm *vm = create_td(&vcpu);
+	u64 cleared = cleared_by_pre_fault(_metadata, self, GUEST_MEMFD_FLAG_MMAP,
+					   private);
 
-	add_memory(vm, vm_create_guest_memfd(vm, TEST_SIZE, GUEST_MEMFD_FLAG_MMAP));
-	if (private)
-		vm_mem_set_private(vm, TEST_GPA, TEST_SIZE);
-	tdx_vm_finalize(vm);
-
-	start_count(self);
-	tdx_pre_fault_memory(vcpu, TEST_GPA, TEST_SIZE);
-	if (self->model) {
-		TH_LOG("%lu pages mapped, %lu cleared", (u64)TEST_PAGES, pages_cleared());
-		EXPECT_GE(pages_cleared(), TEST_PAGES);
-	}
-	kvm_vm_free(vm);
+	if (self->model)
+		EXPECT_GE(cleared, TEST_PAGES);
 }
 
 GMEM_TEST(td_mmap_shared)

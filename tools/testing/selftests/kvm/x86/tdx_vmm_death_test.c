@@ -343,14 +343,19 @@ static void exit_on_go(void)
 	_exit(0);
 }
 
-DEATH_TEST(exits)
+/* Count what a VMM does that waits to be told to exit. */
+static void let_exit(struct __test_metadata *_metadata,
+		     FIXTURE_DATA(death) * self, pid_t pid)
 {
-	pid_t pid = fork_vmm(variant->vhost, exit_on_go);
-
 	tdx_counts_start(&self->counts);
 	WRITE_ONCE(shared->go, true);
 	EXPECT_EQ(0, reap(pid));
 	finish_counting(_metadata, self, 1);
+}
+
+DEATH_TEST(exits)
+{
+	let_exit(_metadata, self, fork_vmm(variant->vhost, exit_on_go));
 	check_fast(_metadata, self, 1);
 }
 
@@ -504,12 +509,7 @@ static void close_and_exit(void)
 
 DEATH_TEST(closes_then_exits)
 {
-	pid_t pid = fork_vmm(variant->vhost, close_and_exit);
-
-	tdx_counts_start(&self->counts);
-	WRITE_ONCE(shared->go, true);
-	EXPECT_EQ(0, reap(pid));
-	finish_counting(_metadata, self, 1);
+	let_exit(_metadata, self, fork_vmm(variant->vhost, close_and_exit));
 	EXPECT_EQ(1, self->counts.leaf[TDH_MNG_KEY_FREEID]);
 	EXPECT_EQ(0, td_pages(&self->baseline));
 }
