@@ -535,9 +535,10 @@ bool x86_virt_begin_emergency(void)
 /* CPUs on which x86_virt_shutdown() has yet to disable virtualization. */
 static atomic_t virt_nr_cpus_pending;
 
+/* What a foreign hypervisor has enabled is disabled when the CPU is stopped. */
 static void x86_virt_disable_cpu(void)
 {
-	if (virt_ops->is_enabled_cpu())
+	if (__this_cpu_read(virt_nr_users) && virt_ops->is_enabled_cpu())
 		virt_ops->disable_cpu();
 }
 
@@ -568,21 +569,28 @@ static void x86_virt_shutdown(void)
 
 	WRITE_ONCE(virt_rebooting, true);
 
+	/* Pairs with x86_virt_get_ref(): it sees the flag, or its count is seen. */
+	smp_mb();
+
+	if (!x86_virt_is_enabled())
+		return;
+
 	atomic_set(&virt_nr_cpus_pending, num_online_cpus() - 1);
 	smp_call_function(x86_virt_shutdown_cpu, NULL, 0);
 
 	while ((nr = atomic_read(&virt_nr_cpus_pending)) && msecs--)
 		mdelay(1);
 	if (nr)
-		pr_warn("%d CPUs don't disable virtualization, going on without them\n", nr);
+		pr_warn("%d CPUs don't answer and may have virtualization enabled, going on without them\n", nr);
 
 	guard(irqsave)();
 
 	x86_virt_prepare_disable(true);
 
 	/*
-	 * KVM has stopped on all CPUs, and this one still has virtualization enabled:
-	 * the place for a last SEAMCALL, i.e. TDH.SYS.DISABLE.
+	 * KVM has stopped on all CPUs, unless some don't answer, and this one still
+	 * has virtualization enabled if it has references: the place for a last
+	 * SEAMCALL, i.e. TDH.SYS.DISABLE.
 	 */
 
 	x86_virt_disable_cpu();

@@ -1158,6 +1158,48 @@ static void __init x86_virt_shutdown_and_get(struct kunit *test)
 	}
 }
 
+/* Nobody is waited for on a machine on which there are no references. */
+static void __init x86_virt_shutdown_unused(struct kunit *test)
+{
+	const struct flavor *flavor = test->param_value;
+	int i;
+
+	begin_shutdown(test);
+	for (i = 0; i < 2; i++) {
+		x86_virt_put_ref(flavor->feature);
+		on_other_cpu(remote_put, flavor);
+	}
+	forget();
+
+	sim.answer_after_ms = 100 * MSEC_PER_SEC;
+	sim.syscore_ops->shutdown();
+	expect_steps(test, "", 0);
+	KUNIT_EXPECT_EQ(test, 0, sim.ms);
+	KUNIT_EXPECT_EQ(test, -EBUSY, x86_virt_get_ref(flavor->feature));
+}
+
+/* A foreign hypervisor keeps what it has until the CPU is stopped. */
+static void __init x86_virt_shutdown_foreign(struct kunit *test)
+{
+	const struct flavor *flavor = test->param_value;
+	char steps[64];
+
+	begin_shutdown(test);
+	/* This CPU isn't going to be the last one. */
+	rcu_assign_pointer(x86_virt_emergency_callback, callback);
+	x86_virt_put_ref(flavor->feature);
+	x86_virt_put_ref(flavor->feature);
+	forget();
+	meddle(flavor, true);
+
+	sim.syscore_ops->shutdown();
+	snprintf(steps, sizeof(steps), "callback %s callback", flavor->disable);
+	expect_steps(test, steps, 0);
+	KUNIT_EXPECT_FALSE(test, virt_is_off());
+	KUNIT_EXPECT_TRUE(test, other_virt_is_off());
+	meddle(flavor, false);
+}
+
 static void __init x86_virt_shutdown_slow_cpu(struct kunit *test)
 {
 	begin_shutdown(test);
@@ -1484,6 +1526,8 @@ static struct kunit_case __refdata x86_virt_hw_cases[] = {
 	KUNIT_CASE(x86_virt_callback_registration),
 	KUNIT_CASE_PARAM(x86_virt_shutdown_test, flavor_gen_params),
 	KUNIT_CASE_PARAM(x86_virt_shutdown_and_get, flavor_gen_params),
+	KUNIT_CASE_PARAM(x86_virt_shutdown_unused, flavor_gen_params),
+	KUNIT_CASE_PARAM(x86_virt_shutdown_foreign, flavor_gen_params),
 	KUNIT_CASE_PARAM(x86_virt_shutdown_slow_cpu, flavor_gen_params),
 	KUNIT_CASE_PARAM(x86_virt_shutdown_deaf_cpu, flavor_gen_params),
 	KUNIT_CASE(x86_virt_init_no_vendor),

@@ -12,7 +12,7 @@ case $1 in
 used)
 	expect "the memory is named" said "$named"
 	expect "and the parameter that excludes it" \
-		said 'Boot with memmap=16384K$0x20000000 to use TDX without it'
+		said 'Boot with memmap=16384K%0x20000000-1+2 to use TDX without it'
 	refuse "the TDX module was not initialised" said 'virt/tdx: module initialized'
 	refuse "no SEAMCALL has failed" said 'virt/tdx: SEAMCALL'
 	expect "kvm_intel loads with tdx=1" modprobe kvm_intel tdx=1

@@ -7,7 +7,7 @@
 
 ktap_print_header
 expect "the BIOS has enabled TDX" said 'virt/tdx: BIOS enabled'
-[ "$1" != patched ] || expect "sysfs says why there is no TDX" sysfs_says failed '' '*not loaded'
+[ "$1" != patched ] || expect "sysfs says why there is no TDX" sysfs_says failed '' "*isn't loaded"
 expect "kvm_intel loads with tdx=1" modprobe kvm_intel tdx=1
 expect "it runs without TDX" parameter kvm_intel tdx N
 # The base doesn't.
