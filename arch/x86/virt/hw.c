@@ -581,7 +581,7 @@ static void x86_virt_shutdown(void)
 	while ((nr = atomic_read(&virt_nr_cpus_pending)) && msecs--)
 		mdelay(1);
 	if (nr)
-		pr_warn("%d CPUs don't answer and may have virtualization enabled, going on without them\n", nr);
+		pr_warn("%d CPUs don't answer, going on without them\n", nr);
 
 	guard(irqsave)();
 
