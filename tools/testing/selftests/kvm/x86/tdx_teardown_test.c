@@ -24,6 +24,7 @@
 #define TEST_INIT_SIZE		SZ_512K
 #define TEST_MAX_VCPUS		2
 #define TEST_TIMEOUT		300	/* seconds, emulation is slow */
+#define HALT_TIMEOUT		10	/* seconds, of the same */
 
 #define LINES_PER_PAGE		64	/* 64-byte lines */
 #define TASK_COMM_LEN		16
@@ -707,15 +708,9 @@ TDX_TEST(terminate_dead_resumes)
 }
 
 /* Without having been terminated, its memory comes back as if it had been. */
-TDX_TEST(delete_slot_of_dead)
+static void delete_slot_of_dead(struct __test_metadata *_metadata,
+				FIXTURE_DATA(tdx) * self, struct tdx_td *td)
 {
-	struct tdx_td *td;
-
-	if (skip_unless(_metadata, self, MODEL))
-		return;
-
-	td = create_dead_td(_metadata, self);
-
 	tdx_counts_start(&self->counts);
 	EXPECT_EQ(0, delete_slot(td));
 	tdx_counts_stop(&self->counts);
@@ -724,6 +719,80 @@ TDX_TEST(delete_slot_of_dead)
 	EXPECT_EQ(0, self->counts.leaf[TDH_MEM_RANGE_BLOCK]);
 	EXPECT_EQ(0, tdx_gauges_read().private_pages - self->before.private_pages);
 	tdx_td_free(td);
+}
+
+TDX_TEST(delete_slot_of_dead)
+{
+	if (skip_unless(_metadata, self, MODEL))
+		return;
+
+	delete_slot_of_dead(_metadata, self, create_dead_td(_metadata, self));
+}
+
+/* A vCPU that is halted doesn't keep its task in KVM_RUN. */
+TDX_TEST(delete_slot_of_dead_and_halted)
+{
+	struct timespec start;
+	struct tdx_td *td;
+
+	if (skip_unless(_metadata, self, MODEL))
+		return;
+	if (nr_vcpus == 1)
+		SKIP(return, "Needs two CPUs");
+
+	td = create_runnable_td();
+	tdx_host_script_halt();
+	tdx_vcpu_thread_start(&self->threads[0], td->vcpus[0]);
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	while (!vcpu_get_stat(td->vcpus[0], blocking)) {
+		ASSERT_GT(HALT_TIMEOUT, timespec_elapsed(start).tv_sec);
+		usleep(1000);
+	}
+
+	tdx_host_script_unaccepted(td->gpa);
+	EXPECT_EQ(-1, __vcpu_run(td->vcpus[1]));
+	EXPECT_EQ(EIO, errno);
+	tdx_host_script_io();
+
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	while (!READ_ONCE(self->threads[0].done) &&
+	       timespec_elapsed(start).tv_sec < HALT_TIMEOUT)
+		usleep(1000);
+	EXPECT_EQ(EIO, tdx_vcpu_thread_stop(&self->threads[0]));
+
+	delete_slot_of_dead(_metadata, self, td);
+}
+
+/* The TDX module refuses to remove pages of a TD that suffered a fatal error. */
+TDX_TEST(delete_slot_of_fatal)
+{
+	static const u64 statuses[] = {
+		TDX_STATUS_NON_RECOVERABLE_TD,
+		TDX_STATUS_NON_RECOVERABLE_TD_NON_ACCESSIBLE,
+		TDX_STATUS_NON_RECOVERABLE_TD_WRONG_APIC_MODE,
+	};
+	struct kvm_vcpu *vcpu;
+	struct tdx_td *td;
+	int i;
+
+	if (skip_unless(_metadata, self, MODEL))
+		return;
+
+	for (i = 0; i < ARRAY_SIZE(statuses); i++) {
+		td = create_runnable_td();
+		vcpu = td->vcpus[0];
+		tdx_host_script_status(statuses[i]);
+		vcpu_run(vcpu);
+		TEST_ASSERT_KVM_EXIT_REASON(vcpu, KVM_EXIT_INTERNAL_ERROR);
+		EXPECT_EQ(statuses[i], vcpu->run->internal.data[0]);
+		tdx_host_script_io();
+
+		EXPECT_EQ(-1, __vcpu_run(td->vcpus[td->nr_vcpus - 1]));
+		EXPECT_EQ(EIO, errno);
+		EXPECT_EQ(1, tdx_gauges_read().keyids_in_use -
+			     self->before.keyids_in_use);
+		delete_slot_of_dead(_metadata, self, td);
+	}
 }
 
 TDX_TEST(punch_after_terminate)

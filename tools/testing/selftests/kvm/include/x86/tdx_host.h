@@ -53,6 +53,9 @@ enum tdh_leaf {
 };
 
 /* Completion status in SEAMCALL RAX, the ones that tests inject. */
+#define TDX_STATUS_NON_RECOVERABLE_TD		0x6000000200000000ull
+#define TDX_STATUS_NON_RECOVERABLE_TD_NON_ACCESSIBLE	0x6000000500000000ull
+#define TDX_STATUS_NON_RECOVERABLE_TD_WRONG_APIC_MODE	0xe000000700000000ull
 #define TDX_STATUS_OPERAND_BUSY			0x8000020000000000ull
 #define TDX_STATUS_KEY_GENERATION_FAILED	0x8000080000000000ull
 #define TDX_STATUS_FLUSHVP_NOT_DONE		0x8000082400000000ull
@@ -164,17 +167,19 @@ void tdx_host_set_time(u64 percent);
 
 /*
  * TDH.VP.ENTER runs no guest code on the model, it follows a script: leave at
- * once by a TDVMCALL that makes KVM_RUN return KVM_EXIT_IO, or that asks KVM to
- * read @msr, leave at once as if the guest had accessed a private page at @gpa
- * before accepting it, or when it was not mapped yet, or stay until an interrupt
- * comes for the CPU.
+ * once by a TDVMCALL that makes KVM_RUN return KVM_EXIT_IO, that halts the vCPU, or
+ * that asks KVM to read @msr, leave at once as if the guest had accessed a private
+ * page at @gpa before accepting it, or when it was not mapped yet, or with @status, or
+ * stay until an interrupt comes for the CPU.
  */
 #define TDX_SCRIPT_IO_PORT	0x80
 
 void tdx_host_script_io(void);
+void tdx_host_script_halt(void);
 void tdx_host_script_rdmsr(u32 msr);
 void tdx_host_script_unaccepted(u64 gpa);
 void tdx_host_script_violation(u64 gpa);
+void tdx_host_script_status(u64 status);
 void tdx_host_script_stay(void);
 
 /*

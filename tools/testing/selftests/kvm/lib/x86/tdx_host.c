@@ -16,6 +16,7 @@
 /* TDVMCALL as TDH.VP.ENTER returns it, and the I/O instruction it asks for. */
 #define TDX_EXIT_REASON_TDCALL	77
 #define TDVMCALL_GPR_MASK	0xfc00
+#define TDVMCALL_HLT		12
 #define TDVMCALL_IO		30
 #define TDVMCALL_RDMSR		31
 
@@ -317,42 +318,53 @@ static void tdx_host_script_exit(const struct script_gpr *gprs, int nr)
 	tdx_host_script(TDX_HOST_SCRIPT_EXIT);
 }
 
-void tdx_host_script_io(void)
+static void tdx_host_script_tdvmcall(u64 function, u64 r12, u64 r13, u64 r14)
 {
-	static const struct script_gpr outb[] = {
+	const struct script_gpr tdvmcall[] = {
 		{ 0, TDX_EXIT_REASON_TDCALL },
 		{ 1, TDVMCALL_GPR_MASK },
 		{ 2, 0 },
 		{ 8, 0 },
 		{ 9, 0 },
 		{ 10, 0 },
-		{ 11, TDVMCALL_IO },
-		{ 12, 1 },			/* size in bytes */
-		{ 13, 1 },			/* out */
-		{ 14, TDX_SCRIPT_IO_PORT },
-		{ 15, 0 },			/* data */
+		{ 11, function },
+		{ 12, r12 },
+		{ 13, r13 },
+		{ 14, r14 },
+		{ 15, 0 },
 	};
 
-	tdx_host_script_exit(outb, ARRAY_SIZE(outb));
+	tdx_host_script_exit(tdvmcall, ARRAY_SIZE(tdvmcall));
+}
+
+/* An OUT of one byte. */
+void tdx_host_script_io(void)
+{
+	tdx_host_script_tdvmcall(TDVMCALL_IO, 1, 1, TDX_SCRIPT_IO_PORT);
+}
+
+/* With interrupts blocked, so that none that is pending ends it. */
+void tdx_host_script_halt(void)
+{
+	tdx_host_script_tdvmcall(TDVMCALL_HLT, 1, 0, 0);
 }
 
 void tdx_host_script_rdmsr(u32 msr)
 {
-	const struct script_gpr rdmsr[] = {
-		{ 0, TDX_EXIT_REASON_TDCALL },
-		{ 1, TDVMCALL_GPR_MASK },
+	tdx_host_script_tdvmcall(TDVMCALL_RDMSR, msr, 0, 0);
+}
+
+void tdx_host_script_status(u64 status)
+{
+	const struct script_gpr exit[] = {
+		{ 0, status },
+		{ 1, 0 },
 		{ 2, 0 },
 		{ 8, 0 },
 		{ 9, 0 },
-		{ 10, 0 },
-		{ 11, TDVMCALL_RDMSR },
-		{ 12, msr },
-		{ 13, 0 },
-		{ 14, 0 },
-		{ 15, 0 },
 	};
 
-	tdx_host_script_exit(rdmsr, ARRAY_SIZE(rdmsr));
+	tdx_host_script_exit(exit, ARRAY_SIZE(exit));
 }
 
 static void tdx_host_script_ept_violation(u64 gpa, u64 ext_exit_qual)
