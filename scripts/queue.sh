@@ -5,7 +5,7 @@
 # file, and an overlay of whole new files.  A line of the series file is a
 # patch and the overlay files that are complete with it:
 #
-#	NAME.patch [FILE...]
+#	[TOPIC/]NNNN-NAME.patch [FILE...]
 #
 # A patch is a mail: author, date, subject, message, then the edits to files
 # that exist at that point.
@@ -138,6 +138,17 @@ commits()
 {
 	git -C "$build/linux-6.18" rev-list --reverse \
 		"$(base_commit "$build/linux-6.18")..HEAD"
+}
+
+# What names a patch in its topic, by its subject: as long as git makes it.
+slug_of_commit()
+{
+	git -C "$tree" log -1 --format=%f "$1" | cut -c1-52 | sed 's/[.-]*$//'
+}
+
+slug_of_name()
+{
+	sed -E 's,^(.*/)?[0-9]{4}-(.*)\.patch$,\2,' <<<"$1"
 }
 
 # name_of COMMIT: the name of the patch that it is.
