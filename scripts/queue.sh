@@ -157,21 +157,18 @@ name_of()
 	git -C "$build/linux-6.18" log -1 --format=%f "$1"
 }
 
-# The parts of the kernel series: names and last commits.
-parts()
+# topic_commits TOPIC...: the commits at which each topic is alone on the base, with
+# what it needs.
+topic_commits()
 {
-	local part name commit
+	local topic
 
-	while read -r part name; do
-		commit=$(git -C "$build/linux-6.18" log --format='%H %f' | sed -n "s/ $name\$//p")
-		[[ -n $commit ]] || die "$name is not in the series: which patch is the last of $part now?"
-		echo "$part $commit"
-	done <<-EOF
-	virt-core x86-virt-Add-KUnit-tests-for-enabling-and-disabling-VMX-and-SVM
-	tdx-boot Documentation-x86-Describe-hardware-virtualization-as-a-kernel-service
-	teardown Documentation-x86-Explain-when-pages-of-TDs-are-flushed-and-cleared
-	EOF
-	echo "selftests $(git -C "$build/linux-6.18" rev-parse HEAD)"
+	"$top/scripts/topics" --branches >&2 || die "a topic does not apply alone"
+	for topic; do
+		[[ $topic == tip ]] && topic=HEAD || topic=refs/heads/topic/$topic
+		git -C "$build/linux-6.18" rev-parse --verify -q "$topic" ||
+			die "no topic '${topic##*/}'; scripts/topics lists them"
+	done
 }
 
 # tree_at DIR COMMIT: DIR is a tree of its own at a commit of the kernel tree.
