@@ -3,6 +3,9 @@
 # and come here.
 
 STEP := scripts/step
+ifndef TDX_T0
+export TDX_T0 := $(shell date +%s)
+endif
 NETWORK := is the network up? LINUX= and BOCHS= take a tarball or a tree instead
 SPACE := df -h build; 'make clean' removes what has been built
 

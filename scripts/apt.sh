@@ -20,6 +20,8 @@ apt_prepare()
 	local types=$1 mirror keyring said
 
 	shift
+	command -v apt-get >/dev/null ||
+		die "this fetches from Debian's archive by apt-get, which is not here; --help tells what can be given instead"
 	mirror=$(apt-get indextargets --format '$(REPO_URI) $(ORIGIN) $(SUITE)' \
 			'Created-By: Packages' 2>/dev/null |
 		awk '$2 == "Debian" && $3 !~ /security/ { print $1; exit }')

@@ -20,6 +20,19 @@ die()
 	exit 2
 }
 
+# arguments MIN MAX "$@": print the usage if that is asked for, or if their number is
+# not from MIN to MAX.
+arguments()
+{
+	local min=$1 max=$2
+
+	shift 2
+	case ${1:-} in
+	-h|--help)	usage; exit 0 ;;
+	esac
+	(($# >= min && $# <= max)) || { usage >&2; exit 2; }
+}
+
 clock()
 {
 	printf '%d:%02d' $(($1 / 60)) $(($1 % 60))
@@ -35,7 +48,9 @@ step()
 	shift 3
 	mkdir -p "$logs"
 	start=$(date +%s)
-	printf '[%6s] %-10s %-52s ' "$(clock $((start - TDX_T0)))" "$name" "$what"
+	# A long name takes from the room of what it is.
+	printf '[%6s] %-10s %-*s ' "$(clock $((start - TDX_T0)))" "$name" \
+		$((${#name} > 10 ? 62 - ${#name} : 52)) "$what"
 	"$@" >"$log" 2>&1 </dev/null || status=$?
 	if ((status == 0)); then
 		printf 'ok    %6s\n' "$(clock $(($(date +%s) - start)))"
@@ -57,6 +72,18 @@ step()
 	return "$status"
 }
 
+# need COMMAND...: die if one is missing.
+need()
+{
+	local command missing=()
+
+	for command; do
+		command -v "$command" >/dev/null || missing+=("$command")
+	done
+	((${#missing[@]} == 0)) ||
+		die "there is no ${missing[*]}; './run' and './check' install what they need on Debian"
+}
+
 # number NAME VALUE MIN MAX: a decimal number in a range, or die.
 number()
 {
@@ -73,6 +100,22 @@ need_space()
 	free=$(df --output=avail -k "$1" | tail -n 1)
 	((free >= $2 * 1048576)) ||
 		die "${1#"$PWD"/} needs $2 GiB of disk space, $((free / 1048576)) GiB are free; BUILD=DIR puts it elsewhere"
+}
+
+# install_missing run|check|full: Debian packages, after saying which, or not at all if
+# NO_INSTALL isn't empty.
+install_missing()
+{
+	local missing
+
+	missing=$("$top/scripts/install-deps" "$1" --list 2>/dev/null)
+	[[ -n $missing ]] || return 0
+	if [[ -n ${NO_INSTALL:-} ]]; then
+		echo "Not installed, because of --no-install: $missing"
+		return 0
+	fi
+	echo "These Debian packages are installed now, --no-install goes on without: $missing"
+	step install 'missing Debian packages' 'apt-get update' "$top/scripts/install-deps" "$1"
 }
 
 # sudo only where it is needed.
