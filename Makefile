@@ -17,7 +17,8 @@ help:
 	@echo 'full     the long tests (./check --full); SHARDS=, FRESH=1'
 	@echo 'tree     build/linux-6.18: the base and one commit a patch, to work in'
 	@echo 'refresh  write the commits of build/linux-6.18 and build/bochs-3.0 back'
-	@echo 'series   build/series, for git am; SIGNOFF=1 signs it off'
+	@echo 'series   build/series: the mails of each topic; TOPIC=, V=, SIGNOFF=1'
+	@echo 'patches  build/patches: a directory for quilt of each topic; TOPIC='
 	@echo 'kernel   build/kernel: the patched test kernel'
 	@echo 'debug-kernel  build/debug-kernel: the same with lockdep and other checks'
 	@echo 'trace-kernel  build/trace-kernel: the same with trace events'
@@ -51,6 +52,10 @@ refresh:
 .PHONY: series
 series: tree
 	@scripts/series
+
+.PHONY: patches
+patches: tree
+	@scripts/patches
 
 .PHONY: kernel
 kernel: tree
