@@ -39,9 +39,9 @@
 #include "insns.h"
 
 /*
- * Set once the system goes down: virtualization may have been, or may be at
- * any time, disabled under the feet of tasks that use it, i.e. faults on VMX
- * and SVM instructions are to be ignored.  Never cleared.
+ * Set when the system goes down.  Virtualization may be disabled at any time
+ * from then on, so faults on VMX and SVM instructions are ignored.  Never
+ * cleared.
  *
  * Also accessed by assembly code, as a byte.
  */
@@ -51,13 +51,15 @@ EXPORT_SYMBOL_FOR_KVM(virt_rebooting);
 /**
  * struct x86_virt_ops - A flavor of hardware virtualization
  * @feature:	The X86_FEATURE_* flag of the flavor.
- * @enable_cpu:	Enable virtualization on this CPU, where it is disabled. Returns
- *		0 or an error, in which case the CPU's state is unchanged.
- * @disable_cpu: Disable virtualization on this CPU. Returns -EIO if the CPU
- *		refuses, i.e. virtualization stays enabled.  After any other
- *		error, e.g. because VMX was disabled already, it is disabled.
- * @emergency_disable_cpu: Disable virtualization on this CPU, if it is enabled.
- *		May be called in NMI context, i.e. may interrupt the others.
+ * @enable_virtualization_cpu: Enable virtualization on this CPU, where it is
+ *		disabled. Returns 0 or an error, in which case the CPU's state is
+ *		unchanged.
+ * @disable_virtualization_cpu: Disable virtualization on this CPU. Returns -EIO
+ *		if the CPU refuses, i.e. virtualization stays enabled.  After any
+ *		other error, e.g. because VMX was disabled already, it is disabled.
+ * @emergency_disable_virtualization_cpu: Disable virtualization on this CPU, if
+ *		it is enabled. May be called in NMI context, i.e. may interrupt the
+ *		others.
  * @is_enabled_cpu: Tell whether this CPU has virtualization enabled, no matter by
  *		whom. May be called in any context.
  *
@@ -65,9 +67,9 @@ EXPORT_SYMBOL_FOR_KVM(virt_rebooting);
  */
 struct x86_virt_ops {
 	int	feature;
-	int	(*enable_cpu)(void);
-	int	(*disable_cpu)(void);
-	void	(*emergency_disable_cpu)(void);
+	int	(*enable_virtualization_cpu)(void);
+	int	(*disable_virtualization_cpu)(void);
+	void	(*emergency_disable_virtualization_cpu)(void);
 	bool	(*is_enabled_cpu)(void);
 };
 
@@ -75,13 +77,13 @@ struct x86_virt_ops {
 static const struct x86_virt_ops *virt_ops __ro_after_init;
 
 /* Non-zero from before the CPU enables virtualization until it has disabled it. */
-static DEFINE_PER_CPU(int, virt_nr_users);
+static DEFINE_PER_CPU(int, virtualization_nr_users);
 
 #if IS_ENABLED(CONFIG_KVM_INTEL)
 /* The VMXON regions.  Allocated during boot, never freed. */
 static DEFINE_PER_CPU(struct vmcs *, root_vmcs);
 
-static __init void x86_vmx_free_root_vmcses(void)
+static __init void x86_vmx_exit(void)
 {
 	int cpu;
 
@@ -109,7 +111,7 @@ static __init int x86_vmx_alloc_root_vmcses(void)
 
 		page = alloc_pages_node(cpu_to_node(cpu), GFP_KERNEL | __GFP_ZERO, 0);
 		if (!page) {
-			x86_vmx_free_root_vmcses();
+			x86_vmx_exit();
 			return -ENOMEM;
 		}
 
@@ -126,7 +128,7 @@ static __init int x86_vmx_alloc_root_vmcses(void)
 	return 0;
 }
 
-static int x86_vmx_enable_cpu(void)
+static int x86_vmx_enable_virtualization_cpu(void)
 {
 	u64 msr;
 	int r;
@@ -175,7 +177,7 @@ static int x86_vmxoff(void)
 	return r;
 }
 
-static int x86_vmx_disable_cpu(void)
+static int x86_vmx_disable_virtualization_cpu(void)
 {
 	int r = x86_vmxoff();
 
@@ -197,13 +199,13 @@ static int x86_vmx_disable_cpu(void)
 static bool x86_vmx_is_enabled_cpu(void)
 {
 	/*
-	 * Look at the register, its shadow is of no use in the middle of an
-	 * update.
+	 * Read the register: its shadow may be wrong in an NMI that comes in the
+	 * middle of an update.
 	 */
 	return __read_cr4() & X86_CR4_VMXE;
 }
 
-static void x86_vmx_emergency_disable_cpu(void)
+static void x86_vmx_emergency_disable_virtualization_cpu(void)
 {
 	/*
 	 * CR4.VMXE may be set while the CPU isn't in VMX operation, in which
@@ -221,11 +223,11 @@ static void x86_vmx_emergency_disable_cpu(void)
 }
 
 static const struct x86_virt_ops x86_vmx_ops = {
-	.feature		= X86_FEATURE_VMX,
-	.enable_cpu		= x86_vmx_enable_cpu,
-	.disable_cpu		= x86_vmx_disable_cpu,
-	.emergency_disable_cpu	= x86_vmx_emergency_disable_cpu,
-	.is_enabled_cpu		= x86_vmx_is_enabled_cpu,
+	.feature = X86_FEATURE_VMX,
+	.enable_virtualization_cpu = x86_vmx_enable_virtualization_cpu,
+	.disable_virtualization_cpu = x86_vmx_disable_virtualization_cpu,
+	.emergency_disable_virtualization_cpu = x86_vmx_emergency_disable_virtualization_cpu,
+	.is_enabled_cpu = x86_vmx_is_enabled_cpu,
 };
 
 static __init void x86_vmx_init(void)
@@ -249,7 +251,7 @@ static __init void x86_vmx_init(void) { }
 #endif /* CONFIG_KVM_INTEL */
 
 #if IS_ENABLED(CONFIG_KVM_AMD)
-static int x86_svm_enable_cpu(void)
+static int x86_svm_enable_virtualization_cpu(void)
 {
 	u64 efer;
 
@@ -266,7 +268,7 @@ static int x86_svm_enable_cpu(void)
 	return 0;
 }
 
-static int x86_svm_disable_cpu(void)
+static int x86_svm_disable_virtualization_cpu(void)
 {
 	u64 efer;
 	int r;
@@ -296,17 +298,17 @@ static bool x86_svm_is_enabled_cpu(void)
 	return efer & EFER_SVME;
 }
 
-static void x86_svm_emergency_disable_cpu(void)
+static void x86_svm_emergency_disable_virtualization_cpu(void)
 {
-	x86_svm_disable_cpu();
+	x86_svm_disable_virtualization_cpu();
 }
 
 static const struct x86_virt_ops x86_svm_ops = {
-	.feature		= X86_FEATURE_SVM,
-	.enable_cpu		= x86_svm_enable_cpu,
-	.disable_cpu		= x86_svm_disable_cpu,
-	.emergency_disable_cpu	= x86_svm_emergency_disable_cpu,
-	.is_enabled_cpu		= x86_svm_is_enabled_cpu,
+	.feature = X86_FEATURE_SVM,
+	.enable_virtualization_cpu = x86_svm_enable_virtualization_cpu,
+	.disable_virtualization_cpu = x86_svm_disable_virtualization_cpu,
+	.emergency_disable_virtualization_cpu = x86_svm_emergency_disable_virtualization_cpu,
+	.is_enabled_cpu = x86_svm_is_enabled_cpu,
 };
 
 static __init void x86_svm_init(void)
@@ -357,7 +359,7 @@ int x86_virt_get_ref(int feature)
 	 */
 	guard(irqsave)();
 
-	first = __this_cpu_inc_return(virt_nr_users) == 1;
+	first = __this_cpu_inc_return(virtualization_nr_users) == 1;
 
 	/* Pairs with x86_virt_begin_emergency(). */
 	smp_mb();
@@ -365,9 +367,9 @@ int x86_virt_get_ref(int feature)
 	if (READ_ONCE(virt_rebooting))
 		r = -EBUSY;
 	else if (first)
-		r = virt_ops->enable_cpu();
+		r = virt_ops->enable_virtualization_cpu();
 	if (r)
-		__this_cpu_dec(virt_nr_users);
+		__this_cpu_dec(virtualization_nr_users);
 
 	return r;
 }
@@ -388,7 +390,7 @@ void x86_virt_put_ref(int feature)
 	guard(irqsave)();
 
 	if (WARN_ON_ONCE(!virt_ops || virt_ops->feature != feature) ||
-	    WARN_ON_ONCE(!__this_cpu_read(virt_nr_users)))
+	    WARN_ON_ONCE(!__this_cpu_read(virtualization_nr_users)))
 		return;
 
 	/*
@@ -396,15 +398,15 @@ void x86_virt_put_ref(int feature)
 	 * disabled VMX behind the back of all users, which is fine only when
 	 * going down.
 	 */
-	if (__this_cpu_read(virt_nr_users) == 1)
-		WARN_ON_ONCE(virt_ops->disable_cpu() && !virt_rebooting);
+	if (__this_cpu_read(virtualization_nr_users) == 1)
+		WARN_ON_ONCE(virt_ops->disable_virtualization_cpu() && !virt_rebooting);
 
-	__this_cpu_dec(virt_nr_users);
+	__this_cpu_dec(virtualization_nr_users);
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(x86_virt_put_ref);
 
 /* RCU-protected callback to prepare for disabling virtualization against the counts. */
-static x86_virt_emergency_cb_t __rcu *x86_virt_emergency_callback;
+static cpu_emergency_virt_cb __rcu *kvm_emergency_callback;
 
 /**
  * x86_virt_register_emergency_callback - Get called when the system goes down
@@ -419,12 +421,12 @@ static x86_virt_emergency_cb_t __rcu *x86_virt_emergency_callback;
  *
  * Context: Any.
  */
-void x86_virt_register_emergency_callback(x86_virt_emergency_cb_t *callback)
+void x86_virt_register_emergency_callback(cpu_emergency_virt_cb *callback)
 {
-	if (WARN_ON_ONCE(rcu_access_pointer(x86_virt_emergency_callback)))
+	if (WARN_ON_ONCE(rcu_access_pointer(kvm_emergency_callback)))
 		return;
 
-	rcu_assign_pointer(x86_virt_emergency_callback, callback);
+	rcu_assign_pointer(kvm_emergency_callback, callback);
 }
 EXPORT_SYMBOL_FOR_MODULES(x86_virt_register_emergency_callback, "kvm");
 
@@ -437,12 +439,12 @@ EXPORT_SYMBOL_FOR_MODULES(x86_virt_register_emergency_callback, "kvm");
  *
  * Context: Task context, may sleep.
  */
-void x86_virt_unregister_emergency_callback(x86_virt_emergency_cb_t *callback)
+void x86_virt_unregister_emergency_callback(cpu_emergency_virt_cb *callback)
 {
-	if (WARN_ON_ONCE(rcu_access_pointer(x86_virt_emergency_callback) != callback))
+	if (WARN_ON_ONCE(rcu_access_pointer(kvm_emergency_callback) != callback))
 		return;
 
-	rcu_assign_pointer(x86_virt_emergency_callback, NULL);
+	rcu_assign_pointer(kvm_emergency_callback, NULL);
 	synchronize_rcu();
 }
 EXPORT_SYMBOL_FOR_MODULES(x86_virt_unregister_emergency_callback, "kvm");
@@ -450,7 +452,7 @@ EXPORT_SYMBOL_FOR_MODULES(x86_virt_unregister_emergency_callback, "kvm");
 /* Precedes disabling virtualization on this CPU, whatever references are left. */
 static void x86_virt_prepare_disable(bool orderly)
 {
-	x86_virt_emergency_cb_t *callback;
+	cpu_emergency_virt_cb *callback;
 
 	/*
 	 * Set the flag before the callback makes use of virtualization, which may
@@ -465,13 +467,13 @@ static void x86_virt_prepare_disable(bool orderly)
 	 * the way to or from idle, while KVM is being unloaded, for the callback
 	 * to vanish, and complaining about it wouldn't help.
 	 */
-	callback = rcu_dereference_raw(x86_virt_emergency_callback);
+	callback = rcu_dereference_raw(kvm_emergency_callback);
 	if (callback)
 		callback(orderly);
 }
 
 /**
- * x86_virt_emergency_disable_cpu - Disable virtualization on this CPU for good
+ * x86_virt_emergency_disable_virtualization_cpu - Disable VMX or SVM on a CPU that stops
  *
  * Disable virtualization, i.e. VMX or SVM, to ensure INIT is recognized during
  * reboot.  VMX blocks INIT if the CPU is post-VMXON, and SVM blocks INIT if
@@ -482,7 +484,7 @@ static void x86_virt_prepare_disable(bool orderly)
  *
  * Context: Any, including NMI. IRQs must be disabled.
  */
-void x86_virt_emergency_disable_cpu(void)
+void x86_virt_emergency_disable_virtualization_cpu(void)
 {
 	/*
 	 * IRQs must stay disabled until the CPU stops, to guarantee that no
@@ -494,7 +496,7 @@ void x86_virt_emergency_disable_cpu(void)
 		return;
 
 	x86_virt_prepare_disable(false);
-	virt_ops->emergency_disable_cpu();
+	virt_ops->emergency_disable_virtualization_cpu();
 }
 
 static bool x86_virt_is_enabled(void)
@@ -502,7 +504,7 @@ static bool x86_virt_is_enabled(void)
 	int cpu;
 
 	for_each_possible_cpu(cpu) {
-		if (READ_ONCE(per_cpu(virt_nr_users, cpu)))
+		if (READ_ONCE(per_cpu(virtualization_nr_users, cpu)))
 			return true;
 	}
 
@@ -538,8 +540,8 @@ static atomic_t virt_nr_cpus_pending;
 /* What a foreign hypervisor has enabled is disabled when the CPU is stopped. */
 static void x86_virt_disable_cpu(void)
 {
-	if (__this_cpu_read(virt_nr_users) && virt_ops->is_enabled_cpu())
-		virt_ops->disable_cpu();
+	if (__this_cpu_read(virtualization_nr_users) && virt_ops->is_enabled_cpu())
+		virt_ops->disable_virtualization_cpu();
 }
 
 static void x86_virt_shutdown_cpu(void *unused)
@@ -550,8 +552,8 @@ static void x86_virt_shutdown_cpu(void *unused)
 }
 
 /*
- * Disable virtualization on all CPUs for good, whatever references are left: on
- * reboot, power-off and kexec.  Nobody stops the other CPUs with reboot=force.
+ * Disable virtualization on all CPUs, whatever references are left: on reboot,
+ * power-off and kexec.  Nobody stops the other CPUs with reboot=force.
  *
  * Tasks may be running vCPUs until the very end, and load VMCSes whenever they
  * find VMX enabled.  Thus each CPU has VMCSes cleared and VMX disabled in one go.

@@ -9,14 +9,15 @@
 
 /* Let the copy coexist with the real code, whose users go on as usual. */
 #define virt_rebooting				kunit_virt_rebooting
-#define virt_nr_users				kunit_virt_nr_users
+#define virtualization_nr_users			kunit_virtualization_nr_users
 #define root_vmcs				kunit_root_vmcs
 #define x86_virt_init				kunit_x86_virt_init
 #define x86_virt_get_ref			kunit_x86_virt_get_ref
 #define x86_virt_put_ref			kunit_x86_virt_put_ref
 #define x86_virt_register_emergency_callback	kunit_x86_virt_register_emergency_callback
 #define x86_virt_unregister_emergency_callback	kunit_x86_virt_unregister_emergency_callback
-#define x86_virt_emergency_disable_cpu		kunit_x86_virt_emergency_disable_cpu
+#define x86_virt_emergency_disable_virtualization_cpu \
+	kunit_x86_virt_emergency_disable_virtualization_cpu
 #define x86_virt_begin_emergency		kunit_x86_virt_begin_emergency
 
 #include <kunit/test.h>
@@ -65,7 +66,7 @@
 #define SIM_REVISION	0x11e57
 #define SIM_VMX_BASIC(size)	(SIM_REVISION | (u64)(size) << 32)
 
-/* Which accessors the code under test has a use for depends on the kernel. */
+/* Which accessors the code under test uses depends on the kernel. */
 #define __sim			__maybe_unused
 
 struct sim_cpu {
@@ -156,7 +157,7 @@ static void sim_nmi(void)
 {
 	sim.nmi_raised = true;
 
-	x86_virt_emergency_disable_cpu();
+	x86_virt_emergency_disable_virtualization_cpu();
 
 	sim_expect(sim_virt_is_off(raw_cpu_ptr(&sim_cpu)),
 		   "virtualization is on after the emergency");
@@ -563,12 +564,12 @@ static int __init x86_virt_hw_init(struct kunit *test)
 			.efer		= SIM_EFER,
 			.gif		= true,
 		};
-		per_cpu(virt_nr_users, cpu) = 0;
+		per_cpu(virtualization_nr_users, cpu) = 0;
 	}
 
 	virt_ops = NULL;
 	virt_rebooting = false;
-	RCU_INIT_POINTER(x86_virt_emergency_callback, NULL);
+	RCU_INIT_POINTER(kvm_emergency_callback, NULL);
 
 	/* References are bound to a CPU, which is up to their users. */
 	KUNIT_ASSERT_EQ(test, 0, set_cpus_allowed_ptr(current,
@@ -584,7 +585,7 @@ static int __init x86_virt_hw_init(struct kunit *test)
 static void __init x86_virt_hw_exit(struct kunit *test)
 {
 #if IS_ENABLED(CONFIG_KVM_INTEL)
-	x86_vmx_free_root_vmcses();
+	x86_vmx_exit();
 #endif
 	KUNIT_EXPECT_EQ_MSG(test, 0, sim.pages, "root VMCSes are lost");
 	KUNIT_EXPECT_STREQ(test, "none", sim.violation ?: "none");
@@ -620,7 +621,7 @@ static void __init emergency(void)
 {
 	guard(irqsave)();
 
-	x86_virt_emergency_disable_cpu();
+	x86_virt_emergency_disable_virtualization_cpu();
 }
 
 /* Somebody else enables virtualization, or disables it. */
@@ -988,7 +989,7 @@ static void __init x86_virt_emergency_without_reference(struct kunit *test)
 static void __init x86_virt_emergency_with_irqs(struct kunit *test)
 {
 	/* There is nothing to disable, only the assertion is of interest. */
-	x86_virt_emergency_disable_cpu();
+	x86_virt_emergency_disable_virtualization_cpu();
 	expect_steps(test, "", 1);
 }
 
@@ -1154,7 +1155,7 @@ static void __init x86_virt_shutdown_and_get(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, -EBUSY, on_other_cpu(remote_get, flavor));
 		KUNIT_EXPECT_EQ(test, -EBUSY, x86_virt_get_ref(flavor->feature));
 		expect_steps(test, "", 0);
-		KUNIT_EXPECT_EQ(test, refs, per_cpu(virt_nr_users, sim.other_cpu));
+		KUNIT_EXPECT_EQ(test, refs, per_cpu(virtualization_nr_users, sim.other_cpu));
 	}
 }
 
@@ -1186,7 +1187,7 @@ static void __init x86_virt_shutdown_foreign(struct kunit *test)
 
 	begin_shutdown(test);
 	/* This CPU isn't going to be the last one. */
-	rcu_assign_pointer(x86_virt_emergency_callback, callback);
+	rcu_assign_pointer(kvm_emergency_callback, callback);
 	x86_virt_put_ref(flavor->feature);
 	x86_virt_put_ref(flavor->feature);
 	forget();
@@ -1218,7 +1219,7 @@ static void __init x86_virt_shutdown_deaf_cpu(struct kunit *test)
 
 	begin_shutdown(test);
 	/* The CPU that carries on isn't going to be the last one. */
-	rcu_assign_pointer(x86_virt_emergency_callback, callback);
+	rcu_assign_pointer(kvm_emergency_callback, callback);
 	sim.answer_after_ms = 100 * MSEC_PER_SEC;
 	sim.syscore_ops->shutdown();
 	KUNIT_EXPECT_GE(test, sim.ms, MSEC_PER_SEC);
