@@ -161,9 +161,9 @@ name_of()
 # what it needs.
 topic_commits()
 {
-	local topic
+	local topic said
 
-	"$top/scripts/topics" --branches >&2 || die "a topic does not apply alone"
+	said=$("$top/scripts/topics" --branches) || die "$(grep -A 9 '^not ok' <<<"$said")"
 	for topic; do
 		[[ $topic == tip ]] && topic=HEAD || topic=refs/heads/topic/$topic
 		git -C "$build/linux-6.18" rev-parse --verify -q "$topic" ||
