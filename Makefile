@@ -14,7 +14,6 @@ help:
 	@echo 'run      tear TDs down on the emulated host and compare (./run)'
 	@echo 'sweep    the same for TDs of several sizes (./run --sweep)'
 	@echo 'check    every test (./check)'
-	@echo 'full     the long tests (./check --full); SHARDS=, FRESH=1'
 	@echo 'tree     build/linux-6.18: the base and one commit a patch, to work in'
 	@echo 'refresh  write the commits of build/linux-6.18 and build/bochs-3.0 back'
 	@echo 'series   build/series: the mails of each topic; TOPIC=, V=, SIGNOFF=1'
@@ -117,13 +116,27 @@ run: host selftests
 sweep: host selftests
 	@scripts/sweep
 
-.PHONY: check
-check: host host-tests
-	@scripts/check
+# What only some tests need.
+.PHONY: base-kernel
+base-kernel: tree
+	@scripts/base-kernel
 
-.PHONY: full
-full: host host-tests
-	@scripts/full $(if $(FRESH),--fresh) $(SHARDS)
+.PHONY: base-selftests
+base-selftests: base-kernel
+	@$(STEP) base-selftests 'all KVM selftests of the base' '' scripts/selftests \
+		$(BUILD)/base/linux-6.18 $(BUILD)/base/kernel $(BUILD)/base/selftests
+
+.PHONY: qemu
+qemu:
+	@$(STEP) qemu 'QEMU and TDX firmware from the archive' '' scripts/fetch-qemu
+
+.PHONY: unit-tests
+unit-tests:
+	@$(STEP) unit-tests 'kvm-unit-tests' 'KVM_UNIT_TESTS=TARBALL' scripts/unit-tests
+
+.PHONY: check
+check:
+	@./check
 
 .PHONY: kunit
 kunit: tree

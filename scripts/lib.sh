@@ -13,11 +13,12 @@ jobs=${JOBS:-$(nproc)}
 export LC_ALL=C
 export TDX_T0=${TDX_T0:-$(date +%s)}
 
-# die SENTENCE: the only way to give up on bad input.
+# die SENTENCE: the only way to give up on bad input, with a status of its own.
+died=64
 die()
 {
 	echo "${0##*/}: $*" >&2
-	exit 2
+	exit "$died"
 }
 
 # arguments MIN MAX "$@": print the usage if that is asked for, or if their number is
@@ -30,7 +31,7 @@ arguments()
 	case ${1:-} in
 	-h|--help)	usage; exit 0 ;;
 	esac
-	(($# >= min && $# <= max)) || { usage >&2; exit 2; }
+	(($# >= min && $# <= max)) || { usage >&2; exit "$died"; }
 }
 
 clock()
@@ -58,9 +59,7 @@ step()
 	fi
 	printf 'FAILED %5s\n' "$(clock $(($(date +%s) - start)))"
 	{
-		if ((status == 2)) && tail -n 1 "$log" | grep -qE '^[a-z-]+: ' &&
-		   ! tail -n 1 "$log" | grep -q '^make'; then
-			# A die(): its sentence says it all.
+		if ((status == died)); then
 			tail -n 1 "$log"
 		else
 			echo "The step '$name' ($what) failed with status $status. Its errors, and last lines:"
