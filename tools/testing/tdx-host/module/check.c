@@ -102,7 +102,7 @@ static bool check_locks(struct check *k)
 }
 
 static bool count_page(struct check *k, const struct pamt_entry *e,
-		       unsigned int level, bool initialised)
+		       unsigned int level, bool initialized)
 {
 	uint64_t pages = level_size(level) / SZ_4K;
 	struct census *census;
@@ -113,7 +113,7 @@ static bool count_page(struct check *k, const struct pamt_entry *e,
 		REQUIRE(k, e->pt == PT_NDA || level == 0);
 		return true;
 	}
-	REQUIRE(k, initialised);
+	REQUIRE(k, initialized);
 	REQUIRE(k, level == 0 || e->pt == PT_REG);
 	REQUIRE(k, (e->object != NULL) == (e->pt == PT_TDVPR || e->pt == PT_EPT));
 	census = census_of(k, e->td);
@@ -238,7 +238,7 @@ static bool check_vcpu(struct check *k, const struct td *td,
 static bool check_vcpus(struct check *k, const struct td *td,
 			struct census *found)
 {
-	uint64_t initialised = 0, associated = 0;
+	uint64_t initialized = 0, associated = 0;
 	uint64_t in_epoch[2] = { 0, 0 };
 
 	for (const struct vcpu *v = td->vcpus; v; v = v->next) {
@@ -246,7 +246,7 @@ static bool check_vcpus(struct check *k, const struct td *td,
 			return false;
 		found->tdvpr++;
 		found->tdcx += v->num_tdcx;
-		initialised += v->state != VCPU_UNINITIALIZED;
+		initialized += v->state != VCPU_UNINITIALIZED;
 		associated += v->lp >= 0;
 		if (v->state == VCPU_ACTIVE) {
 			in_epoch[v->epoch & 1]++;
@@ -261,7 +261,7 @@ static bool check_vcpus(struct check *k, const struct td *td,
 		REQUIRE(k, td->refcount[i] ==
 			   in_epoch[i] + td->refcount_leaked[i]);
 	if (td->lifecycle < TD_TEARDOWN)
-		REQUIRE(k, initialised == td->num_vcpus);
+		REQUIRE(k, initialized == td->num_vcpus);
 	REQUIRE(k, td->num_vcpus <= td->max_vcpus);
 	return true;
 }
@@ -340,13 +340,13 @@ static bool check_kot(struct check *k)
 
 static bool check_system(struct check *k)
 {
-	unsigned int initialised = 0;
+	unsigned int initialized = 0;
 
 	for (unsigned int i = 0; i < k->m->p.nr_lps; i++)
-		initialised += k->m->lps[i].initialised;
-	REQUIRE(k, initialised == k->m->nr_lps_initialised);
+		initialized += k->m->lps[i].initialized;
+	REQUIRE(k, initialized == k->m->nr_lps_initialized);
 	REQUIRE(k, k->m->state < SYSCONFIG_DONE ||
-		   initialised == k->m->p.nr_lps);
+		   initialized == k->m->p.nr_lps);
 	REQUIRE(k, k->m->state == SYS_READY || !k->m->tds);
 	for (unsigned int i = 0; i < k->m->nr_tdmrs; i++) {
 		const struct tdmr *t = &k->m->tdmrs[i];

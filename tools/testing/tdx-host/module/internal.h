@@ -64,7 +64,7 @@ enum sept_state {
 };
 
 /*
- * Locks are only tried, never waited for.  The calls being serialised, one is held
+ * Locks are only tried, never waited for.  The calls being serialized, one is held
  * from one call to the next by a vCPU that is in the TD, and for the time that a
  * call takes (time.c); within a call, it is found taken when two operands name the
  * same page.
@@ -101,7 +101,7 @@ struct range {
 	uint64_t size;
 };
 
-/* @init_next: memory below it has its PAMT entries initialised. */
+/* @init_next: memory below it has its PAMT entries initialized. */
 struct tdmr {
 	uint64_t base;
 	uint64_t size;
@@ -190,7 +190,7 @@ struct td {
 
 /* @held: by the vCPU in @in_guest, or by a call until @busy_until. */
 struct lp {
-	bool initialised;
+	bool initialized;
 	struct vcpu *in_guest;
 	unsigned int nr_held;
 	struct held held[MAX_HELD];
@@ -239,7 +239,7 @@ struct tdx_module {
 	enum sys_state state;
 	struct lock lock;
 	uint64_t tsc_adjust;
-	unsigned int nr_lps_initialised;
+	unsigned int nr_lps_initialized;
 	struct lp lps[TDX_MAX_LPS];
 	struct package packages[TDX_MAX_PACKAGES];
 	uint32_t package_mask;

@@ -162,7 +162,7 @@ uint64_t tdm_sys_rd(struct call *c)
 	c->r[TDX_RCX] = 0;
 	c->r[TDX_RDX] = FIELD_NONE;
 	c->r[TDX_R8] = 0;
-	if (!m->lps[c->cpu->lp].initialised)
+	if (!m->lps[c->cpu->lp].initialized)
 		return TDX_SYS_LP_INIT_NOT_DONE;
 	if (id & FIELD_RESERVED)
 		return TDX_METADATA_FIELD_ID_INCORRECT;

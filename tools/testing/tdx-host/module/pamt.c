@@ -12,7 +12,7 @@ struct tdmr *tdm_tdmr(struct tdx_module *m, uint64_t pa)
 	return NULL;
 }
 
-/* Pages are usable once the PAMT of their whole 1 GiB block is initialised. */
+/* Pages are usable once the PAMT of their whole 1 GiB block is initialized. */
 bool tdm_page_find(struct tdx_module *m, uint64_t pa, struct page_ref *ref)
 {
 	struct tdmr *t = tdm_tdmr(m, pa);

@@ -40,15 +40,15 @@ uint64_t tdm_sys_lp_init(struct call *c)
 		return TDX_SYS_BUSY;
 	if (m->state != SYSINIT_DONE)
 		return TDX_SYS_LP_INIT_NOT_PENDING;
-	if (lp->initialised)
+	if (lp->initialized)
 		return TDX_SYS_LP_INIT_DONE;
 	if (c->cpu->tsc_adjust != m->tsc_adjust)
 		return TDX_INCONSISTENT_MSR | MSR_TSC_ADJUST;
 
-	lp->initialised = true;
-	m->nr_lps_initialised++;
-	if (m->nr_lps_initialised == m->p.nr_lps)
-		tdm_log(m, "all LPs initialised");
+	lp->initialized = true;
+	m->nr_lps_initialized++;
+	if (m->nr_lps_initialized == m->p.nr_lps)
+		tdm_log(m, "all LPs initialized");
 	return TDX_SUCCESS;
 }
 
@@ -206,7 +206,7 @@ uint64_t tdm_sys_config(struct call *c)
 
 	if (!tdm_lock(c, &m->lock, EXCL))
 		return TDX_SYS_BUSY;
-	if (m->state != SYSINIT_DONE || m->nr_lps_initialised != m->p.nr_lps)
+	if (m->state != SYSINIT_DONE || m->nr_lps_initialized != m->p.nr_lps)
 		return TDX_SYS_CONFIG_NOT_PENDING;
 	array = tdm_shared_hpa(m, c->r[TDX_RCX], TDMR_INFO_ALIGN);
 	if (!array)
@@ -310,7 +310,7 @@ uint64_t tdm_sys_tdmr_init(struct call *c)
 	mark_reserved(t, offset, offset + TDMR_INIT_STEP);
 	t->init_next += TDMR_INIT_STEP;
 	if (t->init_next == t->base + t->size)
-		tdm_log(m, "TDMR %#llx initialised", (unsigned long long)base);
+		tdm_log(m, "TDMR %#llx initialized", (unsigned long long)base);
 	c->r[TDX_RDX] = t->init_next & ~(SZ_1G - 1);
 	return TDX_SUCCESS;
 }

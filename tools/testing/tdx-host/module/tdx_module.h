@@ -160,7 +160,7 @@ void tdx_module_free(struct tdx_module *m);
  * @m: the model; NULL stands for a platform with no module loaded
  * @cpu: the calling LP; RAX holds leaf and version
  *
- * The model is not reentrant: the emulator serialises the calls.  A SEAMCALL
+ * The model is not reentrant: the emulator serializes the calls.  A SEAMCALL
  * on one LP while another one is TDX_IN_GUEST is the normal case, and finds
  * the locks that the vCPU holds taken.
  */

@@ -15,7 +15,7 @@
  *    2025): up to 40 % of that is for clearing, i.e. 1.8 us of the 4.5 us.
  *
  * The others are estimates (E): 1 us for the way into SEAM root and back, which is
- * a VM exit and a VM entry with the state of two VMCSs; 1 us to initialise or copy
+ * a VM exit and a VM entry with the state of two VMCSs; 1 us to initialize or copy
  * a page with MOVDIR64B; 1 us to hash 128 bytes; WBINVD of a package 2 ms.
  */
 #include "internal.h"

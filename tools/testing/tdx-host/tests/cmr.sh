@@ -13,7 +13,7 @@ used)
 	expect "the memory is named" said "$named"
 	expect "and the parameter that excludes it" \
 		said 'Boot with memmap=16384K%0x20000000-1+2 to use TDX without it'
-	refuse "the TDX module was not initialised" said 'virt/tdx: module initialized'
+	refuse "the TDX module was not initialized" said 'virt/tdx: module initialized'
 	refuse "no SEAMCALL has failed" said 'virt/tdx: SEAMCALL'
 	expect "kvm_intel loads with tdx=1" modprobe kvm_intel tdx=1
 	expect "it runs without TDX" parameter kvm_intel tdx N
@@ -22,7 +22,7 @@ used)
 	;;
 excluded)
 	refuse "no memory is named" said "$named"
-	expect "the TDX module is initialised" said 'virt/tdx: module initialized'
+	expect "the TDX module is initialized" said 'virt/tdx: module initialized'
 	expect "kvm_intel loads with tdx=1" modprobe kvm_intel tdx=1
 	expect "it runs with TDX" parameter kvm_intel tdx Y
 	expect "a TD is torn down" /tdx_teardown_bench --method terminate --mib 4

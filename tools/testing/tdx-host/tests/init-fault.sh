@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 # init-fault.sh LEAF[:NTH[:RCX]]...: with tdx_host=defer, the NTH SEAMCALL of each LEAF
-# in turn fails while kvm_intel has the TDX module initialised; it must be the one with
+# in turn fails while kvm_intel has the TDX module initialized; it must be the one with
 # RCX. LEAF is a name from below. If it leaves no other attempt, it has to be the last.
 # TDH.SYS.KEY.CONFIG fails from then on, as the kernel retries it ten times.
 
@@ -144,7 +144,7 @@ for arg; do
 	[ -z "$rcx" ] || expect "and the operand" said "virt/tdx: RCX 0x$(printf %016x "$rcx")"
 	expect "and says that this was it" said 'virt/tdx: module initialization failed'
 	expect "KVM tells, too" said "tdx: the TDX module can not be used (-5): $(reason_of "$leaf")"
-	refuse "the TDX module was not initialised" said 'virt/tdx: module initialized'
+	refuse "the TDX module was not initialized" said 'virt/tdx: module initialized'
 	expect "kvm_intel runs without TDX" parameter kvm_intel tdx N
 	expect_undone
 	expect "sysfs tells of it" sysfs_says failed "$(version_after "$leaf")" "$(reason_of "$leaf")*"
@@ -162,7 +162,7 @@ forget_messages
 expect "kvm_intel reloads with tdx=1" modprobe kvm_intel tdx=1
 case $leaf in
 SYS.LP.INIT|SYS.RD)
-	expect "the TDX module is initialised" said 'virt/tdx: module initialized'
+	expect "the TDX module is initialized" said 'virt/tdx: module initialized'
 	expect "sysfs says so" sysfs_says initialized 1.5.05 ''
 	expect "kvm_intel runs with TDX" parameter kvm_intel tdx Y
 	expect "a TD is torn down" /tdx_teardown_bench --method terminate --mib 4
@@ -170,7 +170,7 @@ SYS.LP.INIT|SYS.RD)
 	expect "a TD is torn down after that" /tdx_teardown_bench --method close --mib 4
 	;;
 *)
-	refuse "the TDX module is not initialised" said 'virt/tdx: module initialized'
+	refuse "the TDX module is not initialized" said 'virt/tdx: module initialized'
 	expect "KVM says so" said "tdx: the TDX module can not be used (-5): $(reason_of "$leaf")"
 	expect "sysfs says so" sysfs_says failed "$(version_after "$leaf")" "$(reason_of "$leaf")*"
 	expect "kvm_intel runs without TDX" parameter kvm_intel tdx N

@@ -7,7 +7,7 @@
 
 ktap_print_header
 ktap_print_msg "the TDX module of this host is a software model"
-expect "TDX module is initialised before KVM is loaded" said 'virt/tdx: module initialized'
+expect "TDX module is initialized before KVM is loaded" said 'virt/tdx: module initialized'
 # Other tests look for the same words to tell that it isn't so.
 expect "PAMTs were allocated for it" said 'allocated for PAMT'
 expect "the kernel log names tdx_host=" said 'virt/tdx: module initialized.*tdx_host=off'

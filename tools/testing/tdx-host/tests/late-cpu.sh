@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# late-cpu.sh ADDRESS: CPU 1 turns up after the TDX module was initialised. It and KVM
+# late-cpu.sh ADDRESS: CPU 1 turns up after the TDX module was initialized. It and KVM
 # with tdx=1 exclude each other. The emulated host has no CPU that can be plugged in: the
 # kernel is made to believe so, by tdx_lp_initialized at ADDRESS.
 
@@ -31,7 +31,7 @@ known=$1
 late='virt/tdx: CPU 1 was absent when the module was initialized'
 
 ktap_print_header
-expect "the TDX module is initialised" said 'virt/tdx: module initialized'
+expect "the TDX module is initialized" said 'virt/tdx: module initialized'
 expect "CPU 1 goes offline" online 0
 expect "it is late from now on" make_late
 expect "it comes online while nobody uses TDX" online 1

@@ -34,8 +34,8 @@ soon="can't be used for TDs. KVM can't use TDX unless"
 
 ktap_print_header
 case $1 in
-on)	expect "the TDX module is initialised" said 'virt/tdx: module initialized' ;;
-defer)	refuse "the TDX module was not initialised" said 'virt/tdx: module initialized' ;;
+on)	expect "the TDX module is initialized" said 'virt/tdx: module initialized' ;;
+defer)	refuse "the TDX module was not initialized" said 'virt/tdx: module initialized' ;;
 esac
 expect "memory is added" each_block add_memory
 expect "memory goes online without KVM" each_block online_memory
@@ -50,7 +50,7 @@ case $1 in
 on)	expect "sysfs tells of memory" sysfs_says initialized 1.5.05 'memory *' ;;
 defer)	expect "sysfs tells of memory" sysfs_says failed '' 'memory *' ;;
 esac
-[ "$1" = on ] || refuse "the TDX module is not initialised for that" said 'virt/tdx: module initialized'
+[ "$1" = on ] || refuse "the TDX module is not initialized for that" said 'virt/tdx: module initialized'
 expect "an ordinary VM runs" /set_sregs_test
 expect "memory goes offline" each_block offline_memory
 expect "kvm_intel reloads with tdx=1" reload kvm_intel tdx=1

@@ -13,7 +13,7 @@ expect "it runs without TDX" parameter kvm_intel tdx N
 # The base doesn't.
 ! said 'virt/tdx: module initialization failed: CPU setup failed' ||
 	expect "KVM tells why" said "can not be used (-19): it isn't loaded"
-refuse "the TDX module was not initialised" said 'virt/tdx: module initialized'
+refuse "the TDX module was not initialized" said 'virt/tdx: module initialized'
 expect "an ordinary VM runs" /set_sregs_test
 expect "kvm_intel unloads" modprobe -r kvm_intel
 finish

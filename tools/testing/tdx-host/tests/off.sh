@@ -6,7 +6,7 @@
 . /lib.sh
 
 ktap_print_header
-refuse "the TDX module was not initialised" said 'virt/tdx: module initialized'
+refuse "the TDX module was not initialized" said 'virt/tdx: module initialized'
 refuse "no PAMT was allocated" said 'PAMT'
 expect "sysfs says so" sysfs_says off '' '*tdx_host=off'
 expect "the erratum is still known" grep -q tdx_pw_mce /proc/cpuinfo

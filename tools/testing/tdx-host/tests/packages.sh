@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 # packages.sh: with tdx_host=defer and two packages of two CPUs, the TDX module isn't
-# initialised while a package has no online CPU, though all CPUs are known to it.
+# initialized while a package has no online CPU, though all CPUs are known to it.
 
 . /lib.sh
 

@@ -48,7 +48,7 @@ second_boot()
 	expect "all $present CPUs are online" [ "$(nproc)" = "$present" ]
 	[ "$how" != panic ] || expect "the memory of the first kernel is there" [ -e /proc/vmcore ]
 	expect "$kvm loads" modprobe $kvm $tdx
-	[ -z "$tdx" ] || refuse "the TDX module isn't initialised again" said 'virt/tdx: module initialized'
+	[ -z "$tdx" ] || refuse "the TDX module isn't initialized again" said 'virt/tdx: module initialized'
 	[ "$how" != panic ] || [ -z "$tdx" ] ||
 		expect "a crash kernel leaves it alone" said 'virt/tdx: module not initialized: this is a crash kernel'
 	[ "$how" != panic ] || [ -z "$tdx" ] ||

@@ -11,7 +11,7 @@ expect "memory is fragmented" insmod /fragment.ko
 expect "kvm_intel loads with tdx=1" modprobe kvm_intel tdx=1
 expect "it runs without TDX" parameter kvm_intel tdx N
 expect "memory was the reason" said 'tdx: the TDX module can not be used (-12)'
-refuse "the TDX module was not initialised" said 'virt/tdx: module initialized'
+refuse "the TDX module was not initialized" said 'virt/tdx: module initialized'
 refuse "no PAMT is lost" said 'PAMT are lost'
 expect "an ordinary VM runs" /set_sregs_test
 expect "memory is whole again" rmmod fragment

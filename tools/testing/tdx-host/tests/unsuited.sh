@@ -7,7 +7,7 @@
 ktap_print_header
 expect "the feature is named" \
 	said "virt/tdx: module initialization failed: the CPU doesn't support $1"
-refuse "the TDX module was not initialised" said 'virt/tdx: module initialized'
+refuse "the TDX module was not initialized" said 'virt/tdx: module initialized'
 refuse "no PAMT was allocated" said 'allocated for PAMT'
 expect "kvm_intel loads with tdx=1" modprobe kvm_intel tdx=1
 expect "it runs without TDX" parameter kvm_intel tdx N

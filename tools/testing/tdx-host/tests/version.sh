@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 # version.sh: with tdx_host=defer, the TDX module doesn't tell its version when kvm_intel
-# has it initialised, which is no reason to do without it.
+# has it initialized, which is no reason to do without it.
 
 . /lib.sh
 

@@ -226,7 +226,7 @@ static void enter_errors(void **state)
 	expect(TDX_OP_STATE_INCORRECT, call(r, VP_ENTER, fresh.tdvpr[0]));
 }
 
-static void enter_uninitialised(void **state)
+static void enter_uninitialized(void **state)
 {
 	struct rig *r = *state;
 	struct rig_td td;
@@ -482,7 +482,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(create_and_init), T(x2apic_id_and_limit), T(x2apic_id_value),
 		T(association), T(fields), T(enter_errors),
-		T(enter_uninitialised), T(tdvmcall_exit), T(async_exit),
+		T(enter_uninitialized), T(tdvmcall_exit), T(async_exit),
 		T(dead_vcpu), T(dead_td), T(locks_while_running),
 		T(interrupt_exits), T(posted_interrupts),
 	};
