@@ -41,7 +41,7 @@ apt_prepare()
 	mv "$apt_dir/debian.sources.new" "$apt_dir/debian.sources"
 	# Indexes do not change under a release: a day is often enough.
 	if [[ ! -f $apt_dir/updated || -n $(find "$apt_dir/updated" -mtime +0) ]]; then
-		# The reason is in one of apt's many lines, and no guess of ours.
+		# apt says the reason somewhere in its output: print all of it.
 		if ! said=$(apt_private apt-get -qq -o Acquire::Retries=3 update 2>&1); then
 			echo "$said" >&2
 			die "cannot read the package index: $(grep -m 1 . <<<"$said")"
