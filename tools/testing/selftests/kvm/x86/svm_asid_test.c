@@ -5,8 +5,11 @@
  * a vCPU reads from the other VM if that happens.
  */
 #include <fcntl.h>
+#include <getopt.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "kselftest.h"
 #include "kvm_util.h"
 #include "processor.h"
 #include "svm_util.h"
@@ -77,6 +80,35 @@ static bool set_online(int cpu, const char *online)
 	return r == 1;
 }
 
+/* Put CPU 1 online when this process has ended, even if it was killed. */
+static pid_t guard_cpu1(int *fd)
+{
+	int fds[2], i;
+	pid_t pid;
+	char c;
+
+	TEST_ASSERT(!pipe(fds), "pipe() failed");
+	fflush(stdout);
+	pid = fork();
+	TEST_ASSERT(pid >= 0, "fork() failed");
+	if (!pid) {
+		/* Signals for the test are not for this process. */
+		setsid();
+		close(fds[1]);
+		while (read(fds[0], &c, 1) < 0 && errno == EINTR)
+			;
+		for (i = 0; i < 100; i++) {
+			if (set_online(cpu1, "1"))
+				_exit(KSFT_PASS);
+			usleep(100000);
+		}
+		_exit(KSFT_FAIL);
+	}
+	close(fds[0]);
+	*fd = fds[1];
+	return pid;
+}
+
 /* The CPU has to give its ASIDs anew. */
 static bool restart_cpu1(void)
 {
@@ -93,9 +125,12 @@ static void test_hotplug(void)
 {
 	struct kvm_vcpu *sleeper, *vcpu;
 	struct kvm_vm *vm1, *vm2;
+	int fd, status;
+	pid_t guard;
 
+	guard = guard_cpu1(&fd);
 	if (!restart_cpu1()) {
-		pr_info("CPU %d can't go offline, hotplug not tested\n", cpu1);
+		ksft_test_result_skip("CPU hotplug: CPU %d can't go offline\n", cpu1);
 		return;
 	}
 
@@ -110,6 +145,11 @@ static void test_hotplug(void)
 
 	kvm_vm_free(vm1);
 	kvm_vm_free(vm2);
+
+	close(fd);
+	TEST_ASSERT(waitpid(guard, &status, 0) == guard && !status,
+		    "CPU %d does not come online again", cpu1);
+	ksft_test_result_pass("CPU hotplug\n");
 }
 
 /*
@@ -156,13 +196,44 @@ static void test_nested(void)
 	kvm_vm_free(vm2);
 	for (i = 0; i < ARRAY_SIZE(vm3); i++)
 		kvm_vm_free(vm3[i]);
+
+	ksft_test_result_pass("Nested guest that moves between CPUs\n");
 }
 
-int main(void)
+static void print_usage(const char *name)
 {
-	cpu_set_t cpus;
-	int cpu;
+	printf("usage: %s [--cpu-hotplug] [--help]\n\n"
+	       "Test that vCPUs of two VMs don't share an ASID.\n\n"
+	       " --cpu-hotplug  Test it also for a CPU that goes offline and comes back.  It\n"
+	       "                comes back, even if the test is killed.\n"
+	       " --help         Show this.\n", name);
+}
 
+int main(int argc, char *argv[])
+{
+	static const struct option long_options[] = {
+		{ "cpu-hotplug", no_argument, NULL, 'c' },
+		{ "help", no_argument, NULL, 'h' },
+		{}
+	};
+	bool cpu_hotplug = false;
+	cpu_set_t cpus;
+	int cpu, opt;
+
+	while ((opt = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+		switch (opt) {
+		case 'c':
+			cpu_hotplug = true;
+			break;
+		case 'h':
+			print_usage(argv[0]);
+			return KSFT_PASS;
+		default:
+			return KSFT_FAIL;
+		}
+	}
+
+	ksft_print_header();
 	TEST_REQUIRE(kvm_cpu_has(X86_FEATURE_SVM));
 
 	TEST_ASSERT(!sched_getaffinity(0, sizeof(cpus), &cpus),
@@ -177,7 +248,12 @@ int main(void)
 			cpu0 = cpu;
 	}
 
+	ksft_set_plan(2);
 	test_nested();
-	test_hotplug();
-	return 0;
+	if (cpu_hotplug)
+		test_hotplug();
+	else
+		ksft_test_result_skip("CPU hotplug: takes CPU %d offline, see --cpu-hotplug\n",
+				      cpu1);
+	ksft_finished();
 }

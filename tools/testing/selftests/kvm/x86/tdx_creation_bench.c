@@ -276,6 +276,8 @@ int main(int argc, char *argv[])
 			return KSFT_FAIL;
 		}
 	}
+	if (optind < argc)
+		ksft_exit_fail_msg("Unexpected argument '%s', see --help\n", argv[optind]);
 
 	tdx_require_terminate();
 	__TEST_REQUIRE(tdx_host_is_model(), "Needs an emulated TDX host");

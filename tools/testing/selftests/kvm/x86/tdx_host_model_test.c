@@ -15,7 +15,7 @@
 
 #define TEST_SIZE		SZ_64K
 #define TEST_INIT_SIZE		SZ_16K
-#define TEST_TIMEOUT		300	/* seconds, emulation is slow */
+#define TEST_TIMEOUT		100	/* seconds */
 
 #define TDX_INTERRUPTED_RESUMABLE	0x8000000300000000ull
 /* What the kernel makes of a SEAMCALL that doesn't get to the TDX module. */
@@ -333,8 +333,10 @@ HOST_TEST(check)
 
 int main(int argc, char *argv[])
 {
+	tdx_take_help(argc, argv,
+		      "Test the faults that an emulated TDX host injects, and the time that it takes.\n");
 	tdx_require();
-	TEST_REQUIRE(tdx_host_is_model());
+	__TEST_REQUIRE(tdx_host_is_model(), "Needs an emulated TDX host");
 
 	return test_harness_run(argc, argv);
 }

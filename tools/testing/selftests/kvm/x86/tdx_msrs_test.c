@@ -177,6 +177,7 @@ TEST_F(td, tdvmcall_rdmsr)
 
 int main(int argc, char *argv[])
 {
+	tdx_take_help(argc, argv, "Test which x2APIC MSRs of a TD KVM emulates.\n");
 	tdx_require();
 
 	return test_harness_run(argc, argv);

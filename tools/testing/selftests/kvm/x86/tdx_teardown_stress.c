@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -61,6 +62,7 @@ static struct options {
 	u64 timeout;
 	u64 time;
 	int pair[2];
+	bool cpu_hotplug;
 	bool verbose;
 } options = {
 	.seed = 1,
@@ -79,7 +81,7 @@ static bool has_hkid;		/* since KVM_TDX_INIT_VM */
 static bool terminating;	/* somebody has begun to */
 static bool terminated;		/* somebody has succeeded */
 static bool model;
-static int hotplug_cpu;
+static struct tdx_hotplug hotplug;
 static char source[TD_SIZE] __aligned(SZ_4K);
 static pthread_t actor_threads[MAX_ACTORS];
 static pid_t actor_tids[MAX_ACTORS];
@@ -289,12 +291,12 @@ static int do_close_memory(struct tdx_rng *rng)
 
 static int do_hotplug(struct tdx_rng *rng)
 {
-	if (!hotplug_cpu)
+	if (!hotplug.cpu)
 		return -ENOENT;
 	if (!tdx_rand_percent(rng, 25))
 		return -EAGAIN;
-	tdx_set_cpu_online(hotplug_cpu, false);
-	return -tdx_set_cpu_online(hotplug_cpu, true);
+	tdx_set_cpu_online(hotplug.cpu, false);
+	return -tdx_set_cpu_online(hotplug.cpu, true);
 }
 
 /* vCPUs move to other CPUs with the threads that use them. */
@@ -460,6 +462,8 @@ static void play_round(struct tdx_rng rng, enum td_state state,
 	u64 progress;
 	int i, r;
 
+	/* Whoever is left of a test that was killed would use the CPU that comes back. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	sigaction(SIGUSR1, &kick, NULL);
 	/* By default there may be as many as there are CPUs. */
 	build_td(state, 1 + tdx_rand_below(&rng, MAX_VCPUS));
@@ -624,8 +628,8 @@ static void do_round(u64 round, const struct tdx_baseline *baseline)
 		play_round(rng, shared->state, chosen, nr);
 	watch_round(round, pid, chosen, nr, kill_after);
 
-	if (hotplug_cpu)
-		tdx_set_cpu_online(hotplug_cpu, true);
+	if (hotplug.cpu)
+		tdx_set_cpu_online(hotplug.cpu, true);
 	if (!tdx_baseline_check(baseline))
 		fail_round(round, chosen, nr, "the host isn't as it was before");
 }
@@ -643,7 +647,7 @@ static const struct action *print_results(void)
 		r = shared->results[i];
 		printf("# %-14s %6lu done, %6lu busy, %6lu dead, %6lu refused\n",
 		       actions[i].name, r[DONE], r[BUSY], r[DEAD], r[REFUSED]);
-		if (!r[DONE] && !(actions[i].fn == do_hotplug && !hotplug_cpu) &&
+		if (!r[DONE] && !(actions[i].fn == do_hotplug && !hotplug.cpu) &&
 		    actions[i].fn != do_exit)
 			useless = &actions[i];
 	}
@@ -675,7 +679,10 @@ static void print_usage(const char *name)
 	       " --timeout N   a round must take no longer, in seconds (default 60)\n"
 	       " --time N      SEAMCALLs take N %% of their time on hardware, on an emulated\n"
 	       "               host (default 0)\n"
-	       " --verbose     tell what each round does\n\n"
+	       " --cpu-hotplug take the last CPU offline, too; it comes back, even if the test\n"
+	       "               is killed. Without it, the action 'hotplug' does nothing.\n"
+	       " --verbose     tell what each round does\n"
+	       " --help        show this\n\n"
 	       "Actions:", name, NR_PAIRS);
 	for (i = 0; i < NR_ACTIONS; i++)
 		printf(" %s", actions[i].name);
@@ -692,11 +699,12 @@ static void parse_options(int argc, char *argv[])
 		{ "action", required_argument, NULL, 'a' },
 		{ "timeout", required_argument, NULL, 'w' },
 		{ "time", required_argument, NULL, 'm' },
+		{ "cpu-hotplug", no_argument, NULL, 'c' },
 		{ "verbose", no_argument, NULL, 'v' },
 		{ "help", no_argument, NULL, 'h' },
 		{}
 	};
-	int opt;
+	int opt, i;
 
 	options.seed = time(NULL) % 1000000;
 	while ((opt = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
@@ -722,6 +730,9 @@ static void parse_options(int argc, char *argv[])
 		case 'm':
 			options.time = tdx_parse_number("time", optarg, 0, 1000);
 			break;
+		case 'c':
+			options.cpu_hotplug = true;
+			break;
 		case 'v':
 			options.verbose = true;
 			break;
@@ -731,6 +742,12 @@ static void parse_options(int argc, char *argv[])
 		default:
 			exit(KSFT_FAIL);
 		}
+	}
+	if (optind < argc)
+		ksft_exit_fail_msg("Unexpected argument '%s', see --help\n", argv[optind]);
+	for (i = 0; i < 2 && options.pair[i] >= 0; i++) {
+		if (actions[options.pair[i]].fn == do_hotplug && !options.cpu_hotplug)
+			ksft_exit_fail_msg("--action hotplug needs --cpu-hotplug\n");
 	}
 }
 
@@ -752,7 +769,10 @@ int main(int argc, char *argv[])
 	printf("# seed %lu\n", options.seed);
 	shuffle_pairs();
 	model = tdx_host_is_model();
-	hotplug_cpu = tdx_hotplug_cpu();
+	if (!options.cpu_hotplug)
+		printf("# CPU hotplug is not tested, see --cpu-hotplug\n");
+	else if (!tdx_hotplug_begin(&hotplug))
+		ksft_exit_skip("No CPU can be taken offline\n");
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
 		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	TEST_ASSERT(shared != MAP_FAILED, "mmap() failed");
@@ -771,6 +791,8 @@ int main(int argc, char *argv[])
 			fflush(stdout);
 		}
 	}
+	if (options.cpu_hotplug)
+		tdx_hotplug_end(&hotplug);
 	if (model) {
 		tdx_host_script_io();
 		tdx_host_set_time(0);

@@ -23,7 +23,7 @@
 #define TEST_SIZE		SZ_4M
 #define TEST_INIT_SIZE		SZ_512K
 #define TEST_MAX_VCPUS		2
-#define TEST_TIMEOUT		300	/* seconds, emulation is slow */
+#define TEST_TIMEOUT		100	/* seconds, all tests together have 120 */
 #define HALT_TIMEOUT		10	/* seconds, of the same */
 
 #define LINES_PER_PAGE		64	/* 64-byte lines */
@@ -1639,37 +1639,20 @@ TDX_TEST(fault_killed)
 	write_free_memory();
 }
 
-static void print_usage(const char *name)
-{
-	printf("usage: %s [--help] [--expect-warnings] [options of the test harness, see -h]\n"
-	       "\n"
-	       "Tests how KVM takes the memory of a TD back.\n"
-	       "\n"
-	       " --help             Show this.\n"
-	       " --expect-warnings  Run also tests that make the kernel warn and leak pages.\n"
-	       "                    Each prints \"expect-warning: REGEX=1\", with a regular expression\n"
-	       "                    for the function that warns, which most do only once a boot.\n"
-	       "                    These tests need an emulated TDX host.\n",
-	       name);
-}
+static const char usage[] =
+	"Test how KVM takes the memory of a TD back.\n"
+	"\n"
+	" --expect-warnings  Run also tests that make the kernel warn and leak pages.\n"
+	"             Each prints \"expect-warning: REGEX=1\", with a regular expression\n"
+	"             for the function that warns, which most do only once a boot.\n"
+	"             These tests need an emulated TDX host.";
 
 int main(int argc, char *argv[])
 {
 	struct tdx_features features;
-	int i, nr_left = 1;
 
-	/* The harness knows only its own options. */
-	for (i = 1; i < argc; i++) {
-		if (!strcmp(argv[i], "--help")) {
-			print_usage(argv[0]);
-			return KSFT_PASS;
-		}
-		if (!strcmp(argv[i], "--expect-warnings"))
-			expect_warnings = true;
-		else
-			argv[nr_left++] = argv[i];
-	}
-	argv[nr_left] = NULL;
+	tdx_take_help(argc, argv, usage);
+	expect_warnings = tdx_take_option(&argc, argv, "--expect-warnings");
 
 	features = tdx_require();
 	can_terminate = features.terminate;
@@ -1679,5 +1662,5 @@ int main(int argc, char *argv[])
 	if (tdx_host_is_model() && !tdx_counts_init())
 		ksft_exit_fail_msg("No address of kvm_make_all_cpus_request() in /proc/kallsyms\n");
 
-	return test_harness_run(nr_left, argv);
+	return test_harness_run(argc, argv);
 }

@@ -562,6 +562,8 @@ TEST(other_type)
 
 int main(int argc, char *argv[])
 {
+	tdx_take_help(argc, argv,
+		      "Test what the ioctls of a TD do once the TD is dead.\n");
 	tdx_require_terminate();
 	if (tdx_host_is_model())
 		tdx_host_clear_faults();

@@ -7,6 +7,8 @@
 #include <linux/falloc.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <sys/wait.h>
@@ -31,10 +33,13 @@
 #define MAX_ROUNDS	100	/* to see something that takes luck */
 #define MAX_BUSY	1000000	/* whoever is told to try again gets through some time */
 #define NR_PARALLEL	16
-#define TEST_TIMEOUT	600	/* seconds, emulation is slow */
+#define TEST_TIMEOUT	100	/* seconds, all tests together have 120 */
 
 /* What KVM allows a TD to have. */
 static int max_vcpus;
+
+/* A CPU goes offline only if asked for. */
+static bool cpu_hotplug;
 
 FIXTURE(race) {
 	struct tdx_baseline baseline;
@@ -585,41 +590,47 @@ RACE_TEST(many_at_once)
 	}
 }
 
-struct hotplug {
-	int cpu;
+struct toggler {
+	struct tdx_hotplug hotplug;
 	bool stop;
 	int count;
 };
 
 static void *toggle_cpu(void *arg)
 {
-	struct hotplug *hotplug = arg;
+	struct toggler *toggler = arg;
 	int r;
 
 	do {
-		r = tdx_set_cpu_online(hotplug->cpu, hotplug->count % 2);
+		r = tdx_set_cpu_online(toggler->hotplug.cpu, toggler->count % 2);
 		TEST_ASSERT(!r || r == EBUSY, "CPU %d can't be toggled: %s",
-			    hotplug->cpu, strerror(r));
+			    toggler->hotplug.cpu, strerror(r));
 		if (!r)
-			hotplug->count++;
-	} while (hotplug->count % 2 || !READ_ONCE(hotplug->stop));
+			WRITE_ONCE(toggler->count, toggler->count + 1);
+	} while (toggler->count % 2 || !READ_ONCE(toggler->stop));
 	return NULL;
 }
 
 /* The vCPUs have been on the CPU that goes, and on the one that stays. */
 RACE_TEST(cpu_hotplug)
 {
-	struct hotplug hotplug = { .cpu = tdx_hotplug_cpu() };
+	struct toggler toggler = {};
 	struct tdx_vcpu_thread runners[2];
 	struct tdx_td *td;
 	pthread_t thread;
 	int i, j;
 
-	if (!hotplug.cpu)
+	if (!cpu_hotplug)
+		SKIP(return, "Takes a CPU offline, see --cpu-hotplug");
+	if (max_vcpus < 2)
+		SKIP(return, "A TD can't have two vCPUs");
+	/* Don't go on when the test is killed, but let the CPU come back. */
+	ASSERT_EQ(0, prctl(PR_SET_PDEATHSIG, SIGKILL));
+	if (!tdx_hotplug_begin(&toggler.hotplug))
 		SKIP(return, "No CPU can be taken offline");
 
-	thread = start_thread(toggle_cpu, &hotplug);
-	for (i = 0; i < 2 * NR_ROUNDS || hotplug.count < 2; i++) {
+	thread = start_thread(toggle_cpu, &toggler);
+	for (i = 0; i < 2 * NR_ROUNDS || READ_ONCE(toggler.count) < 2; i++) {
 		td = create_td(2, SZ_256K);
 		if (self->baseline.model)
 			tdx_host_script_stay();
@@ -631,9 +642,10 @@ RACE_TEST(cpu_hotplug)
 			tdx_vm_terminate(td->vm);
 		tdx_td_free(td);
 	}
-	WRITE_ONCE(hotplug.stop, true);
+	WRITE_ONCE(toggler.stop, true);
 	join_thread(thread);
-	TH_LOG("%d times offline or online, %d TDs", hotplug.count, i);
+	tdx_hotplug_end(&toggler.hotplug);
+	TH_LOG("%d times offline or online, %d TDs", toggler.count, i);
 	if (self->baseline.model)
 		tdx_host_script_io();
 }
@@ -874,8 +886,16 @@ RACE_TEST(finalize_while_punching)
 	}
 }
 
+static const char usage[] =
+	"Call KVM_TDX_TERMINATE_VM while others use the same TD, or other TDs.\n"
+	"\n"
+	" --cpu-hotplug  Take the last CPU offline and online, again and again, while TDs\n"
+	"             come and go.  It comes back, even if the test is killed.";
+
 int main(int argc, char *argv[])
 {
+	tdx_take_help(argc, argv, usage);
+	cpu_hotplug = tdx_take_option(&argc, argv, "--cpu-hotplug");
 	max_vcpus = tdx_require_terminate().max_vcpus;
 
 	return test_harness_run(argc, argv);

@@ -395,7 +395,11 @@ TEST(queued_events)
 
 int main(int argc, char *argv[])
 {
-	tdx_require_terminate();
+	struct tdx_features features;
+
+	tdx_take_help(argc, argv, "Terminate TDs in every state.\n");
+	features = tdx_require_terminate();
+	__TEST_REQUIRE(features.max_vcpus >= NR_VCPUS, "A TD can't have %d vCPUs", NR_VCPUS);
 
 	return test_harness_run(argc, argv);
 }

@@ -166,8 +166,9 @@ static void print_usage(const char *name)
 {
 	printf("usage: %s [--count N] [--seed N] [--help]\n\n"
 	       "Kill a VMM at random points of a TD's life, and see that nothing is left.\n\n"
-	       " --count N   VMMs (default 20)\n"
-	       " --seed N    (default: from the clock)\n", name);
+	       " --count N   Kill so many VMMs (default: 20).\n"
+	       " --seed N    Choose the points by this number (default: from the clock).\n"
+	       " --help      Show this.\n", name);
 }
 
 int main(int argc, char *argv[])
@@ -182,6 +183,7 @@ int main(int argc, char *argv[])
 	u64 duration_us[NR_STEPS], killed_in[NR_STEPS] = {}, nr_killed = 0;
 	u64 keyids_in_use;
 	enum step in;
+	struct tdx_features features;
 	struct tdx_baseline baseline;
 	struct tdx_rng rng;
 	int opt, status;
@@ -203,9 +205,13 @@ int main(int argc, char *argv[])
 			return KSFT_FAIL;
 		}
 	}
+	if (optind < argc)
+		ksft_exit_fail_msg("Unexpected argument '%s', see --help\n", argv[optind]);
 
 	ksft_print_header();
-	can_terminate = tdx_require().terminate;
+	features = tdx_require();
+	__TEST_REQUIRE(features.max_vcpus >= NR_VCPUS, "A TD can't have %d vCPUs", NR_VCPUS);
+	can_terminate = features.terminate;
 	kvm_get_supported_cpuid();
 	model = tdx_host_is_model();
 

@@ -70,10 +70,23 @@ struct tdx_patience {
 
 bool tdx_patience_is_over(struct tdx_patience *patience, u64 progress);
 
+/*
+ * A CPU that a test takes offline and online.  A process that the test forks puts it
+ * online when nobody has the write end of a pipe any more, i.e. even if the test is
+ * killed.  All processes that the test forks after tdx_hotplug_begin() have it.
+ */
+struct tdx_hotplug {
+	int cpu;
+	int fd;
+	pid_t guard;
+};
+
+/* Choose a CPU, false if none can go offline.  To be called before others run. */
+bool tdx_hotplug_begin(struct tdx_hotplug *hotplug);
+/* Put the CPU online, and see that it is. */
+void tdx_hotplug_end(struct tdx_hotplug *hotplug);
 /* Returns 0 or an errno value. */
 int tdx_set_cpu_online(int cpu, bool online);
-/* The last CPU that may go offline, 0 if there is none. */
-int tdx_hotplug_cpu(void);
 
 /* An option's value, or the end of the test. */
 u64 tdx_parse_number(const char *option, const char *value, u64 min, u64 max);

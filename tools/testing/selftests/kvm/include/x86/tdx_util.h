@@ -23,6 +23,14 @@
 
 bool is_tdx_supported(void);
 
+/*
+ * The command line of a test that leaves its options to kselftest_harness.h, which
+ * knows no long ones.  Take @option away, and return whether it was there.
+ */
+bool tdx_take_option(int *argc, char *argv[], const char *option);
+/* Print @usage and end, if -h or --help is asked for.  Needs no TDX. */
+void tdx_take_help(int argc, char *argv[], const char *usage);
+
 /* What not every KVM that supports TDX can do. */
 struct tdx_features {
 	bool terminate;

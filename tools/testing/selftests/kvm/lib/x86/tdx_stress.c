@@ -3,12 +3,15 @@
  * Helpers for tests that leave to chance what is done to TDs.
  */
 #include <fcntl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <linux/log2.h>
 
 #include "processor.h"
 #include "tdx_stress.h"
+
+#define HOTPLUG_TIMEOUT	60	/* seconds */
 
 /* SplitMix64, any seed will do. */
 u64 tdx_rand(struct tdx_rng *rng)
@@ -131,18 +134,75 @@ int tdx_set_cpu_online(int cpu, bool online)
 	return r;
 }
 
-int tdx_hotplug_cpu(void)
+/* The last CPU that is online, and may go offline, 0 if there is none. */
+static int last_hotplug_cpu(void)
 {
-	char path[64];
-	int cpu;
+	char path[64], online;
+	int cpu, fd;
 
 	for (cpu = sysconf(_SC_NPROCESSORS_CONF) - 1; cpu > 0; cpu--) {
 		snprintf(path, sizeof(path),
 			 "/sys/devices/system/cpu/cpu%d/online", cpu);
-		if (!access(path, W_OK))
+		fd = open(path, O_RDWR);
+		if (fd < 0)
+			continue;
+		if (read(fd, &online, 1) != 1)
+			online = '0';
+		close(fd);
+		if (online == '1')
 			return cpu;
 	}
 	return 0;
+}
+
+/* Nothing but the end of the test is to end this process. */
+static void __noreturn guard_cpu(int cpu, int fd)
+{
+	int i, r = EBUSY;
+	char c;
+
+	setsid();
+	while (read(fd, &c, 1) < 0 && errno == EINTR)
+		;
+	for (i = 0; r && i < HOTPLUG_TIMEOUT * 100; i++) {
+		r = tdx_set_cpu_online(cpu, true);
+		if (r)
+			usleep(10000);
+	}
+	_exit(r ? KSFT_FAIL : KSFT_PASS);
+}
+
+bool tdx_hotplug_begin(struct tdx_hotplug *hotplug)
+{
+	int fds[2], r;
+
+	hotplug->cpu = last_hotplug_cpu();
+	if (!hotplug->cpu)
+		return false;
+
+	r = pipe(fds);
+	TEST_ASSERT(!r, __KVM_SYSCALL_ERROR("pipe()", r));
+
+	/* What is buffered is not to be written twice. */
+	fflush(stdout);
+	hotplug->guard = fork();
+	TEST_ASSERT(hotplug->guard >= 0, __KVM_SYSCALL_ERROR("fork()", hotplug->guard));
+	if (!hotplug->guard) {
+		close(fds[1]);
+		guard_cpu(hotplug->cpu, fds[0]);
+	}
+	close(fds[0]);
+	hotplug->fd = fds[1];
+	return true;
+}
+
+void tdx_hotplug_end(struct tdx_hotplug *hotplug)
+{
+	int status;
+
+	close(hotplug->fd);
+	TEST_ASSERT_EQ(waitpid(hotplug->guard, &status, 0), hotplug->guard);
+	TEST_ASSERT(!status, "CPU %d does not come online again", hotplug->cpu);
 }
 
 u64 tdx_parse_number(const char *option, const char *value, u64 min, u64 max)

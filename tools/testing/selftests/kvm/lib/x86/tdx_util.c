@@ -26,6 +26,40 @@ bool is_tdx_supported(void)
 	return kvm_check_cap(KVM_CAP_VM_TYPES) & BIT(KVM_X86_TDX_VM);
 }
 
+bool tdx_take_option(int *argc, char *argv[], const char *option)
+{
+	int i, nr_left = 1;
+	bool found = false;
+
+	for (i = 1; i < *argc; i++) {
+		if (!strcmp(argv[i], option))
+			found = true;
+		else
+			argv[nr_left++] = argv[i];
+	}
+	argv[nr_left] = NULL;
+	*argc = nr_left;
+
+	return found;
+}
+
+void tdx_take_help(int argc, char *argv[], const char *usage)
+{
+	bool is_short = tdx_take_option(&argc, argv, "-h");
+
+	if (!tdx_take_option(&argc, argv, "--help") && !is_short)
+		return;
+
+	printf("usage: %s [OPTION...]\n\n%s\n"
+	       " -l          List the tests.\n"
+	       " -r NAME     Run this test; may be repeated.\n"
+	       " -t, -T NAME Include, exclude this test; also -v, -V a variant, -f, -F a fixture.\n"
+	       " -d          Print how tests are started.\n"
+	       " -h, --help  Show this.\n",
+	       argv[0], usage);
+	exit(KSFT_PASS);
+}
+
 /* KVM_MEMORY_ENCRYPT_OP is defined as taking an "unsigned long". */
 union tdx_cmd {
 	struct kvm_tdx_cmd cmd;
@@ -145,7 +179,8 @@ struct tdx_features tdx_require(void)
 	struct tdx_features features;
 	struct kvm_vm *vm;
 
-	TEST_REQUIRE(is_tdx_supported());
+	__TEST_REQUIRE(is_tdx_supported(),
+		       "KVM has no TDX, see CONFIG_KVM_INTEL_TDX and tdx=1 of kvm_intel");
 	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
 	TEST_REQUIRE(kvm_has_cap(KVM_CAP_MEMORY_ATTRIBUTES));
 	TEST_REQUIRE(kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY));
