@@ -85,7 +85,7 @@ killed()
 	[ $late != 0 ]
 }
 
-what=$1 count=${2:-10} seed=1
+what=$1 count=${2:-4} seed=1
 case $what in
 race)		program=/tdx_terminate_race_test hotplug='-t cpu_hotplug' plain='-t cpu_hotplug' all=3 delay=300000 ;;
 stress)		program=/tdx_teardown_stress hotplug='--action hotplug' plain='--rounds 1' all=2 delay=300000 ;;

@@ -130,7 +130,8 @@ static void test_hotplug(void)
 
 	guard = guard_cpu1(&fd);
 	if (!restart_cpu1()) {
-		ksft_test_result_skip("CPU hotplug: CPU %d can't go offline\n", cpu1);
+		ksft_test_result_skip("CPU hotplug: CPU %d can't go offline, or not by this user\n",
+				      cpu1);
 		return;
 	}
 

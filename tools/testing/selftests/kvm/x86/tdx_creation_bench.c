@@ -260,7 +260,7 @@ int main(int argc, char *argv[])
 	u64 mib = 64;
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
 		switch (opt) {
 		case 'm':
 			mib = tdx_parse_number("mib", optarg, 8, SZ_1M);

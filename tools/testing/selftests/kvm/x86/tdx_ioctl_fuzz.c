@@ -892,7 +892,7 @@ static void parse_options(int argc, char *argv[])
 	int opt;
 
 	options.seed = time(NULL) % 1000000;
-	while ((opt = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
 		switch (opt) {
 		case 'c':
 			options.calls = tdx_parse_number("calls", optarg, 1, UINT32_MAX);

@@ -177,7 +177,7 @@ static void parse_options(int argc, char *argv[])
 	bool has_init_size = false;
 	int i, opt;
 
-	while ((opt = getopt_long(argc, argv, "", long_options, &i)) != -1) {
+	while ((opt = getopt_long(argc, argv, "h", long_options, &i)) != -1) {
 		switch (opt) {
 		case METHOD:
 			for (i = 0; i < NR_METHODS; i++) {
@@ -222,6 +222,7 @@ static void parse_options(int argc, char *argv[])
 			options.json = optarg;
 			break;
 		case HELP:
+		case 'h':
 			print_usage(argv[0]);
 			exit(KSFT_PASS);
 		default:

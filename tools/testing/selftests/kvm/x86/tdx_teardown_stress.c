@@ -707,7 +707,7 @@ static void parse_options(int argc, char *argv[])
 	int opt, i;
 
 	options.seed = time(NULL) % 1000000;
-	while ((opt = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
 		switch (opt) {
 		case 'r':
 			options.rounds = tdx_parse_number("rounds", optarg, 1, UINT32_MAX);
@@ -772,7 +772,7 @@ int main(int argc, char *argv[])
 	if (!options.cpu_hotplug)
 		printf("# CPU hotplug is not tested, see --cpu-hotplug\n");
 	else if (!tdx_hotplug_begin(&hotplug))
-		ksft_exit_skip("No CPU can be taken offline\n");
+		ksft_exit_skip("No CPU can be taken offline, or not by this user\n");
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
 		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	TEST_ASSERT(shared != MAP_FAILED, "mmap() failed");

@@ -1642,10 +1642,11 @@ TDX_TEST(fault_killed)
 static const char usage[] =
 	"Test how KVM takes the memory of a TD back.\n"
 	"\n"
-	" --expect-warnings  Run also tests that make the kernel warn and leak pages.\n"
-	"             Each prints \"expect-warning: REGEX=1\", with a regular expression\n"
-	"             for the function that warns, which most do only once a boot.\n"
-	"             These tests need an emulated TDX host.";
+	" --expect-warnings\n"
+	"                Run also tests that make the kernel warn and leak pages.  Each\n"
+	"                prints \"expect-warning: REGEX=1\", with a regular expression for\n"
+	"                the function that warns, which most do only once a boot.  These\n"
+	"                tests need an emulated TDX host.";
 
 int main(int argc, char *argv[])
 {

@@ -627,7 +627,7 @@ RACE_TEST(cpu_hotplug)
 	/* Don't go on when the test is killed, but let the CPU come back. */
 	ASSERT_EQ(0, prctl(PR_SET_PDEATHSIG, SIGKILL));
 	if (!tdx_hotplug_begin(&toggler.hotplug))
-		SKIP(return, "No CPU can be taken offline");
+		SKIP(return, "No CPU can be taken offline, or not by this user");
 
 	thread = start_thread(toggle_cpu, &toggler);
 	for (i = 0; i < 2 * NR_ROUNDS || READ_ONCE(toggler.count) < 2; i++) {
@@ -890,7 +890,7 @@ static const char usage[] =
 	"Call KVM_TDX_TERMINATE_VM while others use the same TD, or other TDs.\n"
 	"\n"
 	" --cpu-hotplug  Take the last CPU offline and online, again and again, while TDs\n"
-	"             come and go.  It comes back, even if the test is killed.";
+	"                come and go.  It comes back, even if the test is killed.";
 
 int main(int argc, char *argv[])
 {

@@ -190,7 +190,7 @@ int main(int argc, char *argv[])
 	const char *what;
 	bool helper;
 
-	while ((opt = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
 		switch (opt) {
 		case 'c':
 			count = tdx_parse_number("count", optarg, 1, 1000000);

@@ -51,11 +51,11 @@ void tdx_take_help(int argc, char *argv[], const char *usage)
 		return;
 
 	printf("usage: %s [OPTION...]\n\n%s\n"
-	       " -l          List the tests.\n"
-	       " -r NAME     Run this test; may be repeated.\n"
-	       " -t, -T NAME Include, exclude this test; also -v, -V a variant, -f, -F a fixture.\n"
-	       " -d          Print how tests are started.\n"
-	       " -h, --help  Show this.\n",
+	       " -l             List the tests.\n"
+	       " -r NAME        Run this test; may be repeated.\n"
+	       " -t, -T NAME    Include, exclude this test.\n"
+	       " -v, -V NAME    Include, exclude a variant, -f, -F a fixture.\n"
+	       " -h, --help     Show this.\n",
 	       argv[0], usage);
 	exit(KSFT_PASS);
 }
