@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 # killed.sh race|stress|asid|failslab [COUNT]: a selftest changes the host only if it is
-# asked to, and what it has changed comes back when it is killed, COUNT times.
+# asked to, and what it has changed comes back when it is killed meanwhile, COUNT times.
 
 . /lib.sh
 
@@ -16,13 +16,9 @@ state()
 	esac
 }
 
-# Whether the test has changed it at any time.
-changed()
+times_offline()
 {
-	case $what in
-	failslab)	[ "$(cat $failslab/task-filter)" = Y ] ;;
-	*)		[ "$(dmesg | grep -c 'is now offline')" != "$offline" ] ;;
-	esac
+	dmesg | grep -c 'is now offline'
 }
 
 processes()
@@ -45,12 +41,12 @@ all_gone()
 
 plain()
 {
-	local status=0
+	local status=0 offline
 
-	offline=$(dmesg | grep -c 'is now offline')
+	offline=$(times_offline)
 	"$@" >/tmp/test 2>&1 || status=$?
 	cat /tmp/test
-	[ $status = 0 ] && ! changed
+	[ $status = 0 ] && [ "$(times_offline)" = "$offline" ]
 }
 
 skipped()
@@ -58,39 +54,56 @@ skipped()
 	grep '^ok .*SKIP.*--cpu-hotplug' /tmp/test || grep '^# .*--cpu-hotplug' /tmp/test
 }
 
-# killed SIGNAL COMMAND...: at different times after it has begun to change something.
+signal_all()
+{
+	# shellcheck disable=SC2046 # a list
+	kill -"$1" $(pidof "${program#/}") 2>/dev/null
+}
+
+# Stop the test at a time at which something is not as before.
+stop()
+{
+	while kill -0 "$1" 2>/dev/null; do
+		signal_all STOP
+		usleep 20000
+		state >/tmp/now
+		cmp -s /tmp/before /tmp/now || return 0
+		signal_all CONT
+		random 20000
+		usleep "$random"
+	done
+	return 1
+}
+
+# killed SIGNAL COMMAND...
 killed()
 {
-	local signal=$1 n test late=0
+	local signal=$1 n=0 attempts=0 test
 
 	shift
-	for n in $(seq "$count"); do
-		offline=$(dmesg | grep -c 'is now offline')
+	while [ $n -lt "$count" ]; do
+		attempts=$((attempts + 1))
+		[ $attempts -le $((count * 10)) ] || { echo "never stopped in time"; return 1; }
 		"$@" >/tmp/test 2>&1 &
 		test=$!
-		# The process that restores is there before anything is changed.
-		while [ "$(processes)" -lt "$all" ] && kill -0 $test 2>/dev/null; do
-			:
-		done
-		random "$delay"
-		usleep "$random"
-		kill -"$signal" $test || { echo "it has ended"; cat /tmp/test; return 1; }
-		! changed || late=$((late + 1))
+		if stop $test; then
+			n=$((n + 1))
+			kill -"$signal" $test
+			signal_all CONT
+		fi
 		wait $test
 		all_gone || return
-		state >/tmp/after
-		cmp /tmp/before /tmp/after || { cat /tmp/before /tmp/after; return 1; }
+		state >/tmp/now
+		cmp /tmp/before /tmp/now || { cat /tmp/before /tmp/now; return 1; }
 	done
-	echo "# changed before $late of $count kills" >/dev/kmsg
-	[ $late != 0 ]
 }
 
 what=$1 count=${2:-4} seed=1
 case $what in
-race)		program=/tdx_terminate_race_test hotplug='-t cpu_hotplug' plain='-t cpu_hotplug' all=3 delay=300000 ;;
-stress)		program=/tdx_teardown_stress hotplug='--action hotplug' plain='--rounds 1' all=2 delay=300000 ;;
-asid)		program=/svm_asid_test hotplug='' plain='' all=2 delay=60000 ;;
-failslab)	program=/guest_memfd_test hotplug='' plain='' all=2 delay=20000 ;;
+race)		program=/tdx_terminate_race_test hotplug='-t cpu_hotplug' plain='-t cpu_hotplug' ;;
+stress)		program=/tdx_teardown_stress hotplug='--action hotplug' plain='--rounds 1' ;;
+asid)		program=/svm_asid_test hotplug='' plain='' ;;
+failslab)	program=/guest_memfd_test hotplug='' plain='' ;;
 esac
 [ "$what" = failslab ] || hotplug="--cpu-hotplug $hotplug"
 
