@@ -69,7 +69,7 @@ host_init_fault()
 
 # host_tdmr_fault NTH[:RCX] OPTION...: the same for TDH.SYS.TDMR.INIT with two TDMRs. On
 # one CPU it is done 256 times for the first one before the kworker does the second. The
-# other TDMR is initialised: its PAMT is the TDX module's, and any access is reported.
+# other TDMR is initialized: its PAMT is the TDX module's, and any access is reported.
 host_tdmr_fault()
 {
 	host_script "init-fault.sh SYS.TDMR.INIT:$1" --mem 1280 --cpus 1 \
