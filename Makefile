@@ -2,7 +2,7 @@
 # 'make help' tells what there is.  ./run and ./check install what is missing
 # and come here.
 
-STEP := scripts/step
+STEP := scripts/lib/step
 ifndef TDX_T0
 export TDX_T0 := $(shell date +%s)
 endif
@@ -41,7 +41,7 @@ fetch:
 
 .PHONY: tree
 tree: fetch
-	@$(STEP) tree 'base and series in build/linux-6.18' "$(SPACE)" scripts/tree linux
+	@$(STEP) tree 'base and series in build/linux-6.18' "$(SPACE)" scripts/lib/tree linux
 
 .PHONY: refresh
 refresh:
@@ -50,39 +50,39 @@ refresh:
 
 .PHONY: series
 series: tree
-	@scripts/series
+	@scripts/lib/series
 
 .PHONY: patches
 patches: tree
-	@scripts/patches
+	@scripts/lib/patches
 
 .PHONY: kernel
 kernel: tree
 	@$(STEP) kernel 'patched kernel, some minutes when cold' "$(SPACE)" \
-		scripts/kernel $(BUILD)/linux-6.18 $(BUILD)/kernel
+		scripts/lib/kernel $(BUILD)/linux-6.18 $(BUILD)/kernel
 
 .PHONY: debug-kernel
 debug-kernel: tree
 	@$(STEP) debug-kernel 'the same with lockdep and other checks' "$(SPACE)" \
 		env FRAGMENT=tools/testing/tdx-host/boot/debug.config \
-		scripts/kernel $(BUILD)/linux-6.18 $(BUILD)/debug-kernel
+		scripts/lib/kernel $(BUILD)/linux-6.18 $(BUILD)/debug-kernel
 
 .PHONY: kasan-kernel
 kasan-kernel: tree
 	@$(STEP) kasan-kernel 'the same with KASAN' "$(SPACE)" \
 		env FRAGMENT=tools/testing/tdx-host/boot/kasan.config \
-		scripts/kernel $(BUILD)/linux-6.18 $(BUILD)/kasan-kernel
+		scripts/lib/kernel $(BUILD)/linux-6.18 $(BUILD)/kasan-kernel
 
 .PHONY: trace-kernel
 trace-kernel: tree
 	@$(STEP) trace-kernel 'the same with trace events' "$(SPACE)" \
 		env FRAGMENT=tools/testing/tdx-host/boot/trace.config \
-		scripts/kernel $(BUILD)/linux-6.18 $(BUILD)/trace-kernel
+		scripts/lib/kernel $(BUILD)/linux-6.18 $(BUILD)/trace-kernel
 
 .PHONY: kcsan-kernel
 kcsan-kernel: tree
 	@$(STEP) kcsan-kernel 'the same with KCSAN in KVM' "$(SPACE)" \
-		scripts/kcsan-kernel $(BUILD)/linux-6.18 $(BUILD)/kcsan-kernel
+		scripts/lib/kcsan-kernel $(BUILD)/linux-6.18 $(BUILD)/kcsan-kernel
 
 SELFTESTS := x86/tdx_teardown_test x86/tdx_terminate_ioctls_test \
 	x86/tdx_terminate_states_test x86/tdx_terminate_race_test \
@@ -95,7 +95,7 @@ SELFTESTS := x86/tdx_teardown_test x86/tdx_terminate_ioctls_test \
 
 .PHONY: selftests
 selftests: kernel
-	@$(STEP) selftests 'KVM selftests' '' scripts/selftests \
+	@$(STEP) selftests 'KVM selftests' '' scripts/lib/selftests \
 		$(BUILD)/linux-6.18 $(BUILD)/kernel $(BUILD)/selftests $(SELFTESTS)
 
 .PHONY: host-tests
@@ -106,24 +106,24 @@ host-tests: selftests
 
 .PHONY: host
 host: fetch
-	@$(STEP) host 'TDX module model and Bochs, minutes when cold' "$(SPACE)" scripts/host
+	@$(STEP) host 'TDX module model and Bochs, minutes when cold' "$(SPACE)" scripts/lib/host
 
 .PHONY: run
 run: host selftests
-	@scripts/teardown
+	@scripts/lib/teardown
 
 .PHONY: sweep
 sweep: host selftests
-	@scripts/sweep
+	@scripts/lib/sweep
 
 # What only some tests need.
 .PHONY: base-kernel
 base-kernel: tree
-	@scripts/base-kernel
+	@scripts/lib/base-kernel
 
 .PHONY: base-selftests
 base-selftests: base-kernel
-	@$(STEP) base-selftests 'all KVM selftests of the base' '' scripts/selftests \
+	@$(STEP) base-selftests 'all KVM selftests of the base' '' scripts/lib/selftests \
 		$(BUILD)/base/linux-6.18 $(BUILD)/base/kernel $(BUILD)/base/selftests
 
 .PHONY: qemu
@@ -132,7 +132,7 @@ qemu:
 
 .PHONY: unit-tests
 unit-tests:
-	@$(STEP) unit-tests 'kvm-unit-tests' 'KVM_UNIT_TESTS=TARBALL' scripts/unit-tests
+	@$(STEP) unit-tests 'kvm-unit-tests' 'KVM_UNIT_TESTS=TARBALL' scripts/lib/unit-tests
 
 .PHONY: check
 check:
@@ -140,7 +140,7 @@ check:
 
 .PHONY: kunit
 kunit: tree
-	@scripts/kunit $(BUILD)/linux-6.18 $(BUILD)/kunit
+	@scripts/lib/kunit $(BUILD)/linux-6.18 $(BUILD)/kunit
 
 .PHONY: mutations
 mutations: host host-tests

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Sourced after lib.sh by what runs tests: what the commands in meson.build consist of.
 
-. "$top/scripts/queue.sh"
+. "$top/scripts/lib/queue.sh"
 
 host=$top/tools/testing/tdx-host
 tests=$host/tests
@@ -136,7 +136,7 @@ kernel_at()
 {
 	step "$1-tree" "kernel tree of $1" '' tree_at "$build/$1/linux-6.18" "$2" &&
 	step "$1-kernel" "kernel of $1" '' \
-		"$top/scripts/kernel" "$build/$1/linux-6.18" "$build/$1/kernel"
+		"$top/scripts/lib/kernel" "$build/$1/linux-6.18" "$build/$1/kernel"
 }
 
 # The unpatched kernel.
@@ -220,7 +220,7 @@ some_of_upstream()
 {
 	local programs=(cr4_cpuid_sync_test feature_msrs_test set_boot_cpu_id svm_vmcall_test)
 
-	"$top/scripts/selftests" "$build/base/linux-6.18" "$build/base/kernel" \
+	"$top/scripts/lib/selftests" "$build/base/linux-6.18" "$build/base/kernel" \
 		"$build/base/sample" "${programs[@]/#/x86/}" &&
 		JOBS=1 compare selftests epyc "$build/base/sample" "${programs[@]}"
 }

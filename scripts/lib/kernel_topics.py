@@ -8,7 +8,7 @@ import sys
 import tempfile
 import tomllib
 
-TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
 BUILD = os.environ.get("BUILD", os.path.join(TOP, "build"))
 PATCHES = "patches/linux-6.18"
 TREE = os.path.join(BUILD, "linux-6.18")
@@ -37,7 +37,7 @@ def run_git(directory, *args, env=None, data=None, check=True):
 
 def make_tree():
     """Bring build/linux-6.18 up to date."""
-    status = subprocess.run([os.path.join(TOP, "scripts/tree"), "linux"],
+    status = subprocess.run([os.path.join(TOP, "scripts/lib/tree"), "linux"],
                             stdout=sys.stderr, check=False).returncode
     if status:
         sys.exit(status)
@@ -59,7 +59,7 @@ class Patch:
 
 class Queue:
     """The patch queue of a checkout TOP of this repository, and the git tree TREE that
-    scripts/tree makes of it."""
+    scripts/lib/tree makes of it."""
 
     def __init__(self, top=TOP, tree=TREE):
         self.top = top

@@ -4,7 +4,7 @@
 set -euo pipefail
 shopt -s inherit_errexit
 
-top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 build=${BUILD:-$top/build}
 logs=$build/logs
 results=$build/results
@@ -107,14 +107,14 @@ install_missing()
 {
 	local missing
 
-	missing=$("$top/scripts/install-deps" "$1" --list 2>/dev/null)
+	missing=$("$top/scripts/lib/install-deps" "$1" --list 2>/dev/null)
 	[[ -n $missing ]] || return 0
 	if [[ -n ${NO_INSTALL:-} ]]; then
 		echo "Not installed, because of --no-install: $missing"
 		return 0
 	fi
 	echo "These Debian packages are installed now, --no-install goes on without: $missing"
-	step install 'missing Debian packages' 'apt-get update' "$top/scripts/install-deps" "$1"
+	step install 'missing Debian packages' 'apt-get update' "$top/scripts/lib/install-deps" "$1"
 }
 
 # sudo only where it is needed.

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 
-TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
 BUILD = os.environ.get("BUILD", os.path.join(TOP, "build"))
 RESULTS = os.path.join(BUILD, "results")
 HOST = os.path.join(TOP, "tools/testing/tdx-host")
