@@ -60,14 +60,23 @@ signal_all()
 	kill -"$1" $(pidof "${program#/}") 2>/dev/null
 }
 
+differs()
+{
+	state >/tmp/now
+	! cmp -s /tmp/before /tmp/now
+}
+
 # Stop the test at a time at which something is not as before.
 stop()
 {
 	while kill -0 "$1" 2>/dev/null; do
 		signal_all STOP
 		usleep 20000
-		state >/tmp/now
-		cmp -s /tmp/before /tmp/now || return 0
+		if differs; then
+			# A write that was being made has ended by then.
+			usleep 500000
+			! differs || return 0
+		fi
 		signal_all CONT
 		random 20000
 		usleep "$random"
