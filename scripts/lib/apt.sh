@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Sourced by the commands that fetch from Debian's archive: a private apt with its own
-# state and lists in $apt_dir, but with the machine's keyring and mirror.
+# state and lists in $apt_dir, but with the machine's keyring and mirror. Files are kept
+# in $sources.
 
 # apt_private COMMAND ARG...: apt-get, apt-cache
 apt_private()
@@ -47,5 +48,26 @@ apt_prepare()
 			die "cannot read the package index: $(grep -m 1 . <<<"$said")"
 		fi
 		touch "$apt_dir/updated"
+	fi
+}
+
+# download URI FILE HASH: get $sources/FILE; fails if the archive doesn't have it.
+download()
+{
+	local uri=$1 file=$2 hash=$3 status=0
+
+	if [[ ! -f $sources/$file ]]; then
+		curl -sSfL --retry 2 -o "$sources/$file.part" "$uri" || status=$?
+		if ((status)); then
+			rm -f "$sources/$file.part"
+			# 22: the server answers that it's gone.
+			((status == 22)) || die "cannot fetch $file; is the network up?"
+			return 1
+		fi
+		mv "$sources/$file.part" "$sources/$file"
+	fi
+	if ! echo "$hash  $sources/$file" | sha256sum --quiet -c - >&2; then
+		rm -f "$sources/$file"
+		die "$file: SHA256 differs from apt's index; the file has been removed, run again"
 	fi
 }
