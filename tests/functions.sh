@@ -164,7 +164,7 @@ example()
 	local source=$results/example.c
 
 	{
-		printf '#include <%s>\n' errno.h stdio.h string.h sys/ioctl.h linux/kvm.h
+		printf '#include <%s>\n' errno.h stdio.h stdlib.h string.h sys/ioctl.h linux/kvm.h
 		sed -n '/^```c$/,/^```$/{/^```/!p}' "$top/README.md"
 		echo 'int main(void) { release_hkid(-1, NULL); return 0; }'
 	} >"$source"
