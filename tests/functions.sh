@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# Sourced after lib.sh by what runs tests: what the commands in meson.build consist of.
+# Sourced after common.sh by what runs tests: what the commands in meson.build consist of.
 
 . "$top/scripts/lib/queue.sh"
 
@@ -11,13 +11,13 @@ helpers=$tree/tools/testing/selftests/kselftest/ktap_helpers.sh
 # The same one each time: a test that fails does so because of what changed.
 seed=${SEED:-1}
 out=$results/${TEST:-host}	# of the test that runs
-limit=${LIMIT:-900}		# seconds that a boot may take
+limit=$((${LIMIT:-900} * ${SLOWER:-1}))	# seconds that a boot may take
 vmm=${QEMU:-$build/qemu}	# from scripts/fetch-qemu
 
 # boot OPTION... FILE... -- COMMAND...: tools/testing/tdx-host/run, for this test.
 boot()
 {
-	"$host/run" --results "$out" --timeout "$limit" "$@"
+	"$host/run" --results "$out" --timeout "$limit" --hang $((180 * ${SLOWER:-1})) "$@"
 }
 
 # host_script 'SCRIPT ARG...' OPTION... FILE...: a script of $tests on the host.

@@ -4,8 +4,8 @@
 
 tap: print the results of one test as TAP. LOG is what it printed, STATUS its exit
 status. Lines of TAP in the log are its results; without any, the status is (0 passed, 4
-skipped). A plan of no results, and another status than 0 or 4 although all results
-passed, are failures.
+skipped). If all results passed, these are failures: another status than 0 or 4, plans for
+another number of results than there are, and a bail out.
 
 ktap: write the results of tests to OUT as KTAP, and print what failed and what was
 skipped, and the totals. TESTLOG are logs of meson, testlog.json. A test that was
@@ -19,7 +19,7 @@ import re
 import sys
 
 RESULT = re.compile(r"^(ok|not ok)\b\s*\d*\s*-?\s*(.*)$")
-NO_RESULTS = re.compile(r"^1\.\.0\s*$")
+PLAN = re.compile(r"^1\.\.(\d+)\s*(#.*)?$")
 SKIP = re.compile(r"#\s*SKIP\b\s*(.*)$", re.IGNORECASE)
 
 
@@ -35,11 +35,17 @@ def judge(lines, status):
     if status == 4 and not found:
         reasons = [line.split("SKIP", 1)[1].strip(" :-#") for line in lines if "SKIP" in line]
         return [(True, "run # SKIP " + (reasons + ["see the log"])[0])]
+    plans = [int(match[1]) for match in map(PLAN.match, lines) if match]
     if not found:
-        empty = any(map(NO_RESULTS.match, lines))
+        empty = 0 in plans
         return [(status == 0 and not empty, "no test ran" if empty else "run")]
-    if status not in (0, 4) and all(ok for ok, _ in found):
-        found.append((False, "exit status %d" % status))
+    if all(ok for ok, _ in found):
+        if status not in (0, 4):
+            found.append((False, "exit status %d" % status))
+        elif plans and sum(plans) != len(found):
+            found.append((False, "%d results, %d were planned" % (len(found), sum(plans))))
+        elif any(line.startswith("Bail out!") for line in lines):
+            found.append((False, "bailed out"))
     return found
 
 
@@ -64,7 +70,9 @@ def of_meson(test):
     found = results((test.get("stdout") or "").splitlines())
     if test["result"] == "TIMEOUT":
         found.append((False, "ends within its time limit"))
-    return found or [(False, "no results, meson says " + test["result"])]
+    elif test["result"] not in ("OK", "SKIP") and all(ok for ok, _ in found):
+        found.append((False, "meson says " + test["result"]))
+    return found or [(False, "no results")]
 
 
 def ktap(path, *logs):
@@ -78,8 +86,8 @@ def ktap(path, *logs):
         for number, test in enumerate(tests, 1):
             found = of_meson(test)
             if found is None:
-                print("interrupted: %s" % test["name"])
-                print("ok %d %s # SKIP interrupted" % (number, test["name"]), file=out)
+                print("stopped: %s" % test["name"])
+                print("ok %d %s # SKIP stopped" % (number, test["name"]), file=out)
                 continue
             print("  KTAP version 1", file=out)
             print_tap(found, out, "  ")
@@ -90,6 +98,8 @@ def ktap(path, *logs):
                 counts[kind] += 1
                 if kind != "passed":
                     print("%s: %s: %s" % (kind, test["name"], name))
+            if not all(ok for ok, _ in found):
+                print("    ./check '%s'" % test["name"])
     if counts["skipped"]:
         print("%(skipped)d skipped" % counts)
     print("%(passed)d passed, %(failed)d failed" % counts)

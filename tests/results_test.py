@@ -33,6 +33,13 @@ class Judge(unittest.TestCase):
         self.assertEqual(failures("ok 1 a", 3), ["exit status 3"])
         self.assertEqual(failures("not ok 1 a", 3), ["a"])
 
+    def test_a_plan_that_is_not_kept(self):
+        self.assertEqual(failures("1..2\nok 1 a", 0), ["1 results, 2 were planned"])
+        self.assertEqual(failures("ok 1 a\n1..1\n1..1 # b\nok 1 c", 0), [])
+
+    def test_a_bail_out(self):
+        self.assertEqual(failures("ok 1 a\nBail out! b", 0), ["bailed out"])
+
     def test_an_empty_plan(self):
         self.assertEqual(failures("1..0", 0), ["no test ran"])
 
@@ -60,8 +67,8 @@ class Ktap(unittest.TestCase):
         status, printed = self.ktap(("g/a", "OK", "ok 1 - x\nok 2 - y # SKIP z"),
                                     ("g/b", "FAIL", "ok 1 - x\nnot ok 2 - w"))
         self.assertEqual(status, 1)
-        self.assertEqual(printed, ["skipped: g/a: y # SKIP z", "failed: g/b: w", "1 skipped",
-                                   "2 passed, 1 failed"])
+        self.assertEqual(printed, ["skipped: g/a: y # SKIP z", "failed: g/b: w",
+                                   "    ./check 'g/b'", "1 skipped", "2 passed, 1 failed"])
 
     def test_a_time_limit(self):
         status, printed = self.ktap(("g/a", "OK", "ok 1 - x"), ("g/b", "TIMEOUT", ""))
@@ -72,7 +79,12 @@ class Ktap(unittest.TestCase):
 
     def test_interrupted(self):
         status, printed = self.ktap(("g/a", "OK", "ok 1 - x"), ("g/b", "INTERRUPT", ""))
-        self.assertEqual((status, printed), (0, ["interrupted: g/b", "1 passed, 0 failed"]))
+        self.assertEqual((status, printed), (0, ["stopped: g/b", "1 passed, 0 failed"]))
+
+    def test_what_meson_says(self):
+        for result in ("FAIL", "ERROR", "else"):
+            self.assertEqual(self.ktap(("g/a", result, "ok 1 - x"))[1][0],
+                             "failed: g/a: meson says " + result)
 
     def test_nothing(self):
         self.assertEqual(self.ktap()[0], 1)

@@ -5,7 +5,7 @@ set -euo pipefail
 shopt -s inherit_errexit
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-build=${BUILD:-$top/build}
+build=$(realpath -m "${BUILD:-$top/build}")
 logs=$build/logs
 results=$build/results
 jobs=${JOBS:-$(nproc)}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# Sourced after lib.sh: the two patch queues and the format that they share.
+# Sourced after common.sh: the two patch queues and the format that they share.
 #
 # A queue is a base (a release tarball), a directory of patches with a series
 # file, and an overlay of whole new files.  A line of the series file is a
